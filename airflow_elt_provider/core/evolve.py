@@ -1,0 +1,115 @@
+"""Which DDL lets the target hold a load, under its drift policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from airflow_elt_provider.core.dialect import Dialect, Fit, Sql
+from airflow_elt_provider.core.drift import DriftAction, DriftClass, SchemaChange
+from airflow_elt_provider.core.load import Load
+from airflow_elt_provider.core.modes import DeleteMode, WriteMode
+from airflow_elt_provider.core.schema import TableSchema
+from airflow_elt_provider.core.system_columns import DELETED_AT, LOAD_ID, RESERVED
+from airflow_elt_provider.errors import ConfigurationError, SchemaDriftError
+
+
+@dataclass(frozen=True)
+class TargetTable:
+    """The target as it is.
+
+    :param columns: column -> type, spelled as the catalog spells it.
+    :param key: columns of its primary key, in order; empty where there is none, or the system keeps none.
+    """
+
+    columns: Mapping[str, str]
+    key: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """What has to be done to the target, and what was found."""
+
+    ddl: tuple[Sql, ...]
+    changes: tuple[SchemaChange, ...]
+
+
+def evolve(dialect: Dialect, load: Load, target: TargetTable | None) -> Evolution:
+    """Hold a load's schema against its target.
+
+    :raises SchemaDriftError: for a change whose policy is ``fail``.
+    :raises ConfigurationError: for a merge without a key, or a source column with one of our own names.
+    """
+    schema = load.manifest.schema
+    refuse_unusable(load.manifest.schema, load.mode, load.manifest.source)
+    if target is None:
+        columns = [(column.name, dialect.column_type(column)) for column in schema.columns] + _own_columns(dialect, load)
+        key = schema.primary_key if load.mode is not WriteMode.APPEND else ()
+        return Evolution((dialect.create_table(load.target, columns, key),), ())
+    found = [*_key_change(load, target), *_column_changes(dialect, load, target)]
+    for change, _ in found:
+        if change.done is DriftAction.FAIL:
+            raise SchemaDriftError(
+                f"{load.target}: {change.drift.value} {change.column!r}, target {change.before or 'has none'}, "
+                f"source {change.after or 'has none'}, and on_schema_drift is 'fail' for {change.drift.value!r}.",
+                hint=f"change the target by hand, or allow the change: on_schema_drift={{{change.drift.value!r}: 'evolve'}}",
+            )
+    ddl = [sql for change, sql in found if sql and change.done is DriftAction.EVOLVE]
+    ddl += [dialect.add_column(load.target, *own) for own in _own_columns(dialect, load) if own[0] not in target.columns]
+    return Evolution(tuple(ddl), tuple(change for change, _ in found))
+
+
+def refuse_unusable(schema: TableSchema, mode: WriteMode, source: str) -> None:
+    """Refuse a merge without a key, and a column with one of our own names.
+
+    :raises ConfigurationError: names the source and the setting.
+    """
+    taken = sorted(RESERVED & set(schema.names))
+    if taken:
+        raise ConfigurationError(
+            f"{source} has a column {taken[0]!r}, a name that belongs to this package.",
+            hint=f"rename it: rename={{{taken[0]!r}: '...'}}",
+        )
+    if mode.needs_key and not schema.primary_key:
+        raise ConfigurationError(
+            f"{source} has no primary key, and mode={mode.value!r} needs one.",
+            hint="name the columns that identify a row: primary_key=['id'], or use mode='append' or 'replace'",
+        )
+
+
+def _own_columns(dialect: Dialect, load: Load) -> list[tuple[str, str]]:
+    own = [(LOAD_ID, dialect.text_type)] if load.mode is WriteMode.APPEND else []
+    if load.deletes is DeleteMode.SOFT:
+        own.append((DELETED_AT, "timestamp with time zone"))
+    return own
+
+
+def _key_change(load: Load, target: TargetTable) -> Iterator[tuple[SchemaChange, Sql | None]]:
+    key = load.manifest.schema.primary_key
+    if load.mode is not WriteMode.APPEND and key and target.key and set(key) != set(target.key):
+        action = load.merging.drift.action(DriftClass.KEY)
+        # A changed key is never altered in the target: rows are matched by the load's key, the constraint stays.
+        yield SchemaChange(DriftClass.KEY, ", ".join(key), ", ".join(target.key), ", ".join(key), action), None
+
+
+def _column_changes(dialect: Dialect, load: Load, target: TargetTable) -> Iterator[tuple[SchemaChange, Sql | None]]:
+    policy, arriving = load.merging.drift, load.manifest.schema
+    for column in arriving.columns:
+        type_, current = dialect.column_type(column), target.columns.get(column.name)
+        if current is None:
+            action = policy.action(DriftClass.ADDED)
+            ddl = dialect.add_column(load.target, column.name, type_)
+            yield SchemaChange(DriftClass.ADDED, column.name, "", type_, action), ddl
+            continue
+        fit = dialect.fit(current, type_)
+        if fit is Fit.WIDENS:
+            action = policy.action(DriftClass.WIDENED)
+            ddl = dialect.alter_type(load.target, column.name, type_)
+            yield SchemaChange(DriftClass.WIDENED, column.name, current, type_, action), ddl
+        elif fit is Fit.CONFLICTS:
+            action = policy.action(DriftClass.NARROWED)
+            ddl = dialect.alter_type(load.target, column.name, dialect.text_type)
+            yield SchemaChange(DriftClass.NARROWED, column.name, current, type_, action), ddl
+    for name in sorted(set(target.columns) - set(arriving.names) - RESERVED):
+        action = policy.action(DriftClass.REMOVED)
+        yield SchemaChange(DriftClass.REMOVED, name, target.columns[name], "", action), None

@@ -1,0 +1,112 @@
+"""One unit of work and its identity."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_elt_provider.core.manifest import Manifest, ManifestRef
+from airflow_elt_provider.core.modes import DeleteMode, WriteMode
+from airflow_elt_provider.core.plan import Merging
+from airflow_elt_provider.core.table_ref import TableRef
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Which run of which task a load belongs to.
+
+    :param generation: the same for all retries of a run, another one after a user cleared the task.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+    generation: int = 0
+
+    def run_key(self, stream: str) -> str:
+        """Return what all loads of this stream in this DAG run have in common, as 32 hex digits."""
+        return _digest(stream, self.dag_id, self.run_id)
+
+    def load_id(self, stream: str) -> str:
+        """Return the id of this generation's load, as 32 hex digits."""
+        return self._load_id(stream, self.generation)
+
+    def earlier_load_ids(self, stream: str) -> tuple[str, ...]:
+        """Return the ids that this task's loads would have had before it was cleared, oldest first."""
+        return tuple(self._load_id(stream, generation) for generation in range(self.generation))
+
+    def _load_id(self, stream: str, generation: int) -> str:
+        return _digest(self.run_key(stream), self.task_id, str(self.map_index), str(generation))
+
+
+def _digest(*parts: str) -> str:
+    # Length-prefixed, so that no two lists of parts run together to the same text.
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def new_nonce() -> str:
+    """Return a name for one attempt, as 8 hex digits that no other attempt has."""
+    return secrets.token_hex(4)
+
+
+@dataclass(frozen=True)
+class Load:
+    """A manifest on its way into a target.
+
+    :param staging: name of this attempt's staging table, or "" where the destination reads the files in place.
+    """
+
+    manifest: Manifest
+    manifest_ref: ManifestRef
+    merging: Merging
+    staging: str = ""
+    nonce: str = field(default_factory=new_nonce)
+
+    @property
+    def load_id(self) -> str:
+        """The load's id."""
+        return self.manifest.load_id
+
+    @property
+    def target(self) -> TableRef:
+        """The target table."""
+        return self.merging.target
+
+    @property
+    def mode(self) -> WriteMode:
+        """The write mode."""
+        return self.manifest.mode
+
+    @property
+    def deletes(self) -> DeleteMode:
+        """The delete mode."""
+        return self.manifest.deletes
+
+
+@dataclass(frozen=True)
+class StagingRef:
+    """What stage hands to merge: small enough for XCom.
+
+    :param staging: the staging table's name, or "" where the files are read in place.
+    :param seconds: how long extract (where known) and stage took.
+    """
+
+    manifest: ManifestRef
+    target: str
+    staging: str
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object that :meth:`from_json` reads."""
+        return {
+            "manifest": self.manifest.to_json(), "target": self.target, "staging": self.staging, "seconds": self.seconds,
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> StagingRef:
+        """Read what :meth:`to_json` wrote."""
+        return cls(ManifestRef.from_json(value["manifest"]), value["target"], value["staging"], value["seconds"])

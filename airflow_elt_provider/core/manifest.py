@@ -1,0 +1,177 @@
+"""What a load consists of. Written last, so that a load either has a manifest or does not exist."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from airflow_elt_provider.core.checkpoint import Position
+from airflow_elt_provider.core.modes import DeleteMode, WriteMode
+from airflow_elt_provider.core.plan import Interval
+from airflow_elt_provider.core.schema import TableSchema
+from airflow_elt_provider.errors import ConfigurationError, DataError
+
+FORMAT_VERSION: Final = 1
+
+
+class Role(StrEnum):
+    """What the rows of a file mean."""
+
+    UPSERT = "upsert"
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """One file of a load.
+
+    :param sha256: of the file's bytes, in hex.
+    :param exact: whether the file has the column of exceptional values.
+    """
+
+    uri: str
+    sha256: str
+    rows: int
+    bytes: int
+    role: Role = Role.UPSERT
+    exact: bool = False
+
+
+@dataclass(frozen=True)
+class ManifestRef:
+    """What extract hands to the next step: small enough for XCom.
+
+    :param sha256: of the manifest's bytes; "" where a user typed the URI and it is not known.
+    """
+
+    uri: str
+    sha256: str = ""
+    load_id: str = ""
+    rows: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the manifest reference of the operators' documentation."""
+        value = asdict(self)
+        return {"manifest": value.pop("uri"), **value}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any] | str) -> ManifestRef:
+        """Read a reference, or a literal URI.
+
+        :raises ConfigurationError: for anything else.
+        """
+        if isinstance(value, str):
+            return cls(value)
+        try:
+            rest = {key: item for key, item in value.items() if key != "manifest"}
+            return cls(value["manifest"], **rest)
+        except (KeyError, TypeError):
+            raise ConfigurationError(
+                f"{value!r} is not a manifest reference.", hint="pass the extract task's output, or the manifest's URI"
+            ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Everything that merging a load needs to know, so that no later step asks the source.
+
+    :param base_version: version of the checkpoint that the load goes on from; 0 for none. None: the load neither
+        reads nor moves the checkpoint (interval loads, and cleared runs that later runs have overtaken).
+    :param next_position: the checkpoint's position once this load is merged.
+    :param complete: whether the files hold the whole table, so that a key that is absent was deleted.
+    :param interval: the part of the target that ``append`` and ``replace`` exchange for these rows.
+    :param replaces: ids of earlier loads whose appended rows this one takes the place of.
+    :param backfill: column -> text of the value that rows written before it was added have.
+    :param cursor: name of the cursor column in the target, or "".
+    :param plan: hash of the extraction's parameters; a manifest made with others is not reused.
+    """
+
+    load_id: str
+    run_key: str
+    stream: str
+    source: str
+    mode: WriteMode
+    deletes: DeleteMode
+    schema: TableSchema
+    files: tuple[StagedFile, ...]
+    base_version: int | None
+    next_position: Position
+    base_position: Position | None = None
+    complete: bool = False
+    interval: Interval | None = None
+    replaces: tuple[str, ...] = ()
+    backfill: Mapping[str, str] = field(default_factory=dict)
+    cursor: str = ""
+    full_refresh: bool = False
+    plan: str = ""
+    source_facts: Mapping[str, str] = field(default_factory=dict)
+    created_at: str = ""
+
+    @property
+    def rows(self) -> int:
+        """Rows of all files."""
+        return sum(file.rows for file in self.files)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def has_exact(self) -> bool:
+        """Whether any file has the column of exceptional values."""
+        return any(file.exact for file in self.files)
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether merging would leave the target and the checkpoint as they are."""
+        moves = self.base_version is not None and self.next_position != self.base_position
+        takes_away = self.complete or self.interval is not None or self.replaces or self.backfill or self.full_refresh
+        return not (self.rows or moves or takes_away)
+
+    def to_bytes(self) -> bytes:
+        """Return the JSON text that :meth:`from_bytes` reads."""
+        value = {
+            **asdict(self), "schema": self.schema.to_json(), "next_position": self.next_position.to_json(),
+            "base_position": self.base_position.to_json() if self.base_position else None,
+            "backfill": dict(self.backfill), "source_facts": dict(self.source_facts), "v": FORMAT_VERSION,
+        }  # fmt: skip
+        return json.dumps(value, ensure_ascii=False, indent=1).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, ref: ManifestRef) -> Manifest:
+        """Read a manifest and hold it against its reference.
+
+        :raises DataError: when the bytes are not the ones the reference speaks of, or no manifest at all.
+        """
+        if ref.sha256 and hashlib.sha256(data).hexdigest() != ref.sha256:
+            raise DataError(f"{ref.uri} is not the manifest that was extracted: its sha256 differs.", hint=_AGAIN)
+        try:
+            value = json.loads(data)
+            version = value.pop("v")
+            if version != FORMAT_VERSION:
+                raise DataError(f"{ref.uri} has manifest format {version}, this version reads {FORMAT_VERSION}.", hint=_AGAIN)
+            return cls._from_json(value)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{ref.uri} is not a manifest ({error}).", hint=_AGAIN) from error
+
+    @classmethod
+    def _from_json(cls, value: dict[str, Any]) -> Manifest:
+        base, interval = value["base_position"], value["interval"]
+        files = (StagedFile(**{**file, "role": Role(file["role"])}) for file in value["files"])
+        return cls(**{
+            **value,
+            "mode": WriteMode(value["mode"]), "deletes": DeleteMode(value["deletes"]),
+            "schema": TableSchema.from_json(value["schema"]), "files": tuple(files),
+            "next_position": Position.from_json(value["next_position"]),
+            "base_position": Position.from_json(base) if base else None,
+            "interval": Interval(**interval) if interval else None, "replaces": tuple(value["replaces"]),
+        })  # fmt: skip
+
+
+_AGAIN: Final = "clear the load from its extract task on"

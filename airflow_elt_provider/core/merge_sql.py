@@ -1,0 +1,212 @@
+"""The statements that turn staged rows into rows of the target, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from airflow_elt_provider.core.checks import NotNull, RowCount, Unique
+from airflow_elt_provider.core.checks import Sql as SqlCheck
+from airflow_elt_provider.core.dialect import Dialect, Sql
+from airflow_elt_provider.core.load import Load
+from airflow_elt_provider.core.modes import DeleteMode, WriteMode
+from airflow_elt_provider.core.schema import Column
+from airflow_elt_provider.core.system_columns import DELETED_AT, EXACT, LOAD_ID
+
+
+@dataclass(frozen=True)
+class MergeSql:
+    """Writes the SQL of one load.
+
+    :param types: column -> type of the target table as it is now.
+    """
+
+    dialect: Dialect
+    load: Load
+    types: Mapping[str, str]
+
+    # --- the staged rows ---
+
+    @property
+    def target(self) -> Sql:
+        """The target's name."""
+        return self.dialect.table(self.load.target)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The load's columns that the target has (a frozen target may lack some)."""
+        return tuple(column for column in self.load.manifest.schema.columns if column.name in self.types)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The load's key."""
+        return self.load.manifest.schema.primary_key
+
+    def _own(self, column: Column) -> str:
+        return self.dialect.staged_value(column, exact=self.load.manifest.has_exact)
+
+    def _value(self, column: Column) -> str:
+        own, type_ = self._own(column), self.types[column.name]
+        return own if self.dialect.column_type(column) == type_ else self.dialect.cast(own, type_)
+
+    @property
+    def staged(self) -> str:
+        """The staged rows as the target would hold them, as a FROM item."""
+        items = ", ".join(f"{self._value(column)} AS {self.dialect.quote(column.name)}" for column in self.columns)
+        return f"(SELECT {items} FROM {self.dialect.staging(self.load)} r)"
+
+    @property
+    def count_staged(self) -> Sql:
+        """How many rows were staged."""
+        return Sql(f"SELECT count(*) FROM {self.dialect.staging(self.load)} r")
+
+    @property
+    def target_has_rows(self) -> Sql:
+        """Whether the target has any row."""
+        return Sql(f"SELECT EXISTS (SELECT 1 FROM {self.target})")
+
+    @property
+    def count_target(self) -> Sql:
+        """How many rows the target has."""
+        return Sql(f"SELECT count(*) FROM {self.target}")
+
+    # --- tests of the staged rows ---
+
+    def key_problems(self) -> tuple[tuple[str, Sql], ...]:
+        """Questions whose answers must be 0, for a key that the source does not guard."""
+        key = self.dialect.columns(self.key)
+        null = " OR ".join(f"{self.dialect.quote(name)} IS NULL" for name in self.key)
+        return (
+            ("rows have NULL in the key", Sql(f"SELECT count(*) FROM {self.staged} s WHERE {null}")),
+            ("keys appear more than once", Sql(
+                f"SELECT count(*) FROM (SELECT 1 FROM {self.staged} s GROUP BY {key} HAVING count(*) > 1) d"
+            )),
+        )  # fmt: skip
+
+    def lossy(self, column: Column) -> Sql:
+        """How many staged values change when they are cast to the target's type (a frozen column)."""
+        own, arriving = self._own(column), self.dialect.column_type(column)
+        back = self.dialect.cast(self.dialect.cast(own, self.types[column.name]), arriving)
+        d = self.dialect
+        return Sql(
+            f"SELECT count(*) FROM {d.staging(self.load)} r "
+            f"WHERE {d.comparable(own, arriving)} IS DISTINCT FROM {d.comparable(back, arriving)}"
+        )
+
+    def nulled(self, column: Column) -> Sql:
+        """How many exceptional values of a column the destination holds as NULL."""
+        text = self.dialect.exact_text(column)
+        return Sql(
+            f"SELECT count(*) FROM {self.dialect.staging(self.load)} r "
+            f"WHERE r.{self.dialect.quote(EXACT)} IS NOT NULL AND {text} IS NOT NULL AND {self._value(column)} IS NULL"
+        )
+
+    def violations(self, check: NotNull | Unique | SqlCheck) -> Sql:
+        """How many rows (or groups) break a check."""
+        d = self.dialect
+        match check:
+            case NotNull(column):
+                return Sql(f"SELECT count(*) FROM {self.staged} s WHERE {d.quote(column)} IS NULL")
+            case Unique():
+                some = " AND ".join(f"{d.quote(name)} IS NOT NULL" for name in check.columns)
+                group = f"SELECT 1 FROM {self.staged} s WHERE {some} GROUP BY {d.columns(check.columns)}"
+                return Sql(f"SELECT count(*) FROM ({group} HAVING count(*) > 1) d")
+            case SqlCheck(predicate):
+                return Sql(f"SELECT count(*) FROM {self.staged} s WHERE NOT ({predicate})")
+
+    # --- changes ---
+
+    def _same_key(self) -> str:
+        return " AND ".join(f"t.{self.dialect.quote(name)} = s.{self.dialect.quote(name)}" for name in self.key)
+
+    def _differs(self) -> str:
+        pairs = []
+        for name in (name for name in self.names if name not in self.key):
+            column, type_ = self.dialect.quote(name), self.types[name]
+            mine, theirs = (self.dialect.comparable(f"{side}.{column}", type_) for side in "ts")
+            pairs.append(f"{mine} IS DISTINCT FROM {theirs}")
+        if DELETED_AT in self.types:
+            pairs.append(f"t.{self.dialect.quote(DELETED_AT)} IS NOT NULL")
+        return " OR ".join(pairs)
+
+    def update(self) -> Sql | None:
+        """Rows of the same key that differ take the staged values; None where there is nothing but the key."""
+        differs = self._differs()
+        if not differs:
+            return None
+        q = self.dialect.quote
+        sets = [f"{q(name)} = s.{q(name)}" for name in self.names if name not in self.key]
+        if DELETED_AT in self.types:
+            sets.append(f"{q(DELETED_AT)} = NULL")
+        newer = ""
+        if self.load.manifest.interval and self.load.mode is WriteMode.MERGE:
+            cursor = q(self.load.manifest.cursor)
+            newer = f" AND (t.{cursor} IS NULL OR s.{cursor} >= t.{cursor})"
+        return Sql(
+            f"UPDATE {self.target} AS t SET {', '.join(sets)} FROM {self.staged} s "
+            f"WHERE {self._same_key()} AND ({differs}){newer}"
+        )
+
+    def insert(self, *, only_new: bool) -> Sql:
+        """Staged rows become rows of the target; with ``only_new``, those whose key the target has not."""
+        names, values = list(self.names), [f"s.{self.dialect.quote(name)}" for name in self.names]
+        if LOAD_ID in self.types:
+            names.append(LOAD_ID)
+            values.append(f"'{self.load.load_id}'")
+        absent = f" WHERE NOT EXISTS (SELECT 1 FROM {self.target} t WHERE {self._same_key()})" if only_new else ""
+        return Sql(
+            f"INSERT INTO {self.target} ({self.dialect.columns(names)}) "
+            f"SELECT {', '.join(values)} FROM {self.staged} s{absent}"
+        )
+
+    def _gone(self) -> str:
+        gone = f"NOT EXISTS (SELECT 1 FROM {self.staged} s WHERE {self._same_key()})"
+        return f"t.{self.dialect.quote(DELETED_AT)} IS NULL AND {gone}" if self._soft else gone
+
+    @property
+    def _soft(self) -> bool:
+        return self.load.deletes is DeleteMode.SOFT
+
+    def count_gone(self) -> Sql:
+        """How many rows of the target are absent from a complete load."""
+        return Sql(f"SELECT count(*) FROM {self.target} t WHERE {self._gone()}")
+
+    def delete_gone(self) -> Sql:
+        """Delete, or mark, the rows of the target that are absent from a complete load."""
+        if self._soft:
+            mark = f"{self.dialect.quote(DELETED_AT)} = {self.dialect.now}"
+            return Sql(f"UPDATE {self.target} AS t SET {mark} WHERE {self._gone()}")
+        return Sql(f"DELETE FROM {self.target} AS t WHERE {self._gone()}")
+
+    def delete_all(self) -> Sql:
+        """Delete every row; in a transaction, so that no reader sees the gap."""
+        return Sql(f"DELETE FROM {self.target}")
+
+    def delete_interval(self) -> Sql:
+        """Delete the rows of the interval: start and end bound."""
+        cursor, type_ = self.dialect.quote(self.load.manifest.cursor), self.types[self.load.manifest.cursor]
+        bound = self.dialect.cast(self.dialect.placeholder, type_)
+        return Sql(f"DELETE FROM {self.target} WHERE {cursor} >= {bound} AND {cursor} < {bound}")
+
+    def delete_replaced(self) -> Sql:
+        """Delete the rows that an earlier load (bound) appended."""
+        return Sql(f"DELETE FROM {self.target} WHERE {self.dialect.quote(LOAD_ID)} = {self.dialect.placeholder}")
+
+    def backfill(self, column: str) -> Sql:
+        """Give the rows from before a column was added the value (bound) that the source gives them."""
+        value = self.dialect.cast(self.dialect.placeholder, self.types[column])
+        return Sql(f"UPDATE {self.target} SET {self.dialect.quote(column)} = {value}")
+
+
+def row_count_problem(check: RowCount, rows: int) -> str:
+    """Return what is wrong with a load of so many rows, or ""."""
+    if rows < check.min:
+        return f"the load has {rows:,} rows, at least {check.min:,} are required"
+    if check.max is not None and rows > check.max:
+        return f"the load has {rows:,} rows, at most {check.max:,} are allowed"
+    return ""

@@ -1,0 +1,144 @@
+"""What a user asked for, checked: the plan of one table's journey."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_elt_provider.core.capture import Capture, Cursor, Full
+from airflow_elt_provider.core.checks import Check
+from airflow_elt_provider.core.drift import DriftPolicy
+from airflow_elt_provider.core.modes import DeleteMode, WriteMode
+from airflow_elt_provider.core.system_columns import RESERVED
+from airflow_elt_provider.core.table_ref import TableRef
+from airflow_elt_provider.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A half-open range ``[start, end)`` of the cursor column, as texts that the source casts to the column's type."""
+
+    start: str
+    end: str
+
+    @classmethod
+    def parse(cls, value: Sequence[Any] | Interval | None) -> Interval | None:
+        """Accept ``(start, end)``; datetimes are written in ISO 8601.
+
+        :raises ConfigurationError: when it is not two values.
+        """
+        if value is None or isinstance(value, Interval):
+            return value
+        if isinstance(value, str) or len(value) != 2:  # noqa: PLR2004 - start and end
+            raise ConfigurationError(f"interval={value!r} is not (start, end).", hint="give two values of the cursor")
+        start, end = (part.isoformat() if hasattr(part, "isoformat") else str(part) for part in value)
+        if "None" in {start, end}:
+            raise ConfigurationError(
+                f"interval={value!r} has no bounds.", hint="the run has no data interval: trigger it with a date"
+            )
+        return cls(start, end)
+
+
+@dataclass(frozen=True)
+class Guards:
+    """Limits beyond which a load is refused before anything is merged.
+
+    :param max_delete_ratio: largest share of the target's rows that one load may delete, 0 to 1.
+    :param min_deletes_for_ratio: fewer deletes than this are never held against the ratio.
+    :param allow_empty: whether ``replace`` may empty a target that has rows.
+    :param max_quarantined_rows: how many rows may be set aside.
+    """
+
+    max_delete_ratio: float = 0.5
+    min_deletes_for_ratio: int = 100
+    allow_empty: bool = False
+    max_quarantined_rows: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_delete_ratio <= 1:
+            raise ConfigurationError(f"max_delete_ratio={self.max_delete_ratio!r}.", hint="give a share from 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """What to read from the source. Exactly one of ``table`` and ``query`` is set.
+
+    :param where: an extra predicate in the source's SQL.
+    :param columns: source columns to take, in this order; None for all.
+    :param rename: source name -> name in the target.
+    :param column_types: source name -> logical type, see :func:`airflow_elt_provider.core.types.parse_type`.
+    :param primary_key: source names of the key; None to read it from the source.
+    :param parallelism: ranges of the table that are read at once, under one snapshot.
+    """
+
+    stream: str
+    table: TableRef | None = None
+    query: str | None = None
+    where: str | None = None
+    columns: tuple[str, ...] | None = None
+    exclude_columns: tuple[str, ...] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+    column_types: Mapping[str, str] = field(default_factory=dict)
+    primary_key: tuple[str, ...] | None = None
+    capture: Capture = field(default_factory=Full)
+    mode: WriteMode = WriteMode.MERGE
+    deletes: DeleteMode = DeleteMode.IGNORE
+    interval: Interval | None = None
+    full_refresh: bool = False
+    parallelism: int = 1
+
+    def __post_init__(self) -> None:
+        for rule, message, hint in self._rules():
+            if rule:
+                raise ConfigurationError(f"{self.stream}: {message}", hint=hint)
+
+    def _rules(self) -> list[tuple[bool, str, str]]:
+        cursor = isinstance(self.capture, Cursor)
+        reserved = sorted(RESERVED & {*self.rename.values()})
+        replaces_part = self.mode is WriteMode.REPLACE and cursor and self.interval is None
+        deletes = self.deletes is not DeleteMode.IGNORE
+        return [
+            ((self.table is None) == (self.query is None), "give exactly one of source_table and query.",
+             "name the table or the query"),
+            (replaces_part, "mode='replace' with capture='cursor' would throw away every row that did not change.",
+             "use mode='merge', or capture='full', or give an interval"),
+            (self.interval is not None and not cursor, "interval needs a cursor column.",
+             "add capture='cursor', cursor_column='...'"),
+            (deletes and not self.capture.finds_deletes,
+             f"deletes={self.deletes.value!r} cannot work with capture={self.capture.name!r}: it does not see deletes.",
+             "use capture='full', or deletes='ignore'"),
+            (deletes and self.mode is not WriteMode.MERGE,
+             f"deletes={self.deletes.value!r} does not go with mode={self.mode.value!r}.", "use mode='merge'"),
+            (self.parallelism < 1, f"parallelism={self.parallelism} is not a number of readers.", "give 1 or more"),
+            (bool(reserved), f"rename gives a column the name {', '.join(reserved)}, which belongs to this package.",
+             "choose another name"),
+            (self.primary_key == (), "primary_key is empty.", "name its columns, or leave it out"),
+        ]  # fmt: skip
+
+    @property
+    def source(self) -> str:
+        """The source's text for logs and errors: the table's name, or the query."""
+        return str(self.table) if self.table else f"query {self.query!r}"
+
+    def target_name(self, column: str) -> str:
+        """Return the name that a source column has in the target."""
+        return self.rename.get(column, column)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merging:
+    """How staged rows become rows of the target.
+
+    :param mode: None for what the extract was made for.
+    :param deletes: None for what the extract was made for.
+    :param table_options: used when the target is created; each destination knows its own keys.
+    """
+
+    target: TableRef
+    mode: WriteMode | None = None
+    deletes: DeleteMode | None = None
+    drift: DriftPolicy = field(default_factory=DriftPolicy)
+    checks: tuple[Check, ...] = ()
+    guards: Guards = field(default_factory=Guards)
+    table_options: Mapping[str, Any] = field(default_factory=dict)

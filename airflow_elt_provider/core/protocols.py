@@ -1,0 +1,172 @@
+"""What the engine asks of sources, stages and destinations. Everything here may be called twice with one effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from airflow_elt_provider.core.checkpoint import Checkpoint, Position
+from airflow_elt_provider.core.drift import SchemaChange
+from airflow_elt_provider.core.load import Load
+from airflow_elt_provider.core.plan import Extraction
+from airflow_elt_provider.core.receipt import Receipt
+from airflow_elt_provider.core.schema import TableSchema
+from airflow_elt_provider.core.table_ref import TableRef
+
+
+class Commit(StrEnum):
+    """How a destination makes rows, checkpoint and receipt appear together."""
+
+    TRANSACTION = "transaction"
+    TABLE_VERSION = "table_version"
+    GUARDED = "guarded"
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a destination can do.
+
+    :param commit: how it commits.
+    :param reads: schemes of the stages it can load from.
+    """
+
+    commit: Commit
+    reads: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ChangeSet:
+    """What a source has to give, under one snapshot. Drain every stream before leaving the context it came from.
+
+    :param schema: columns and key as named in the target.
+    :param streams: disjoint parts of the rows; each may be drained by a thread of its own. Batches have the schema's
+        wire types, with or without the column of exceptional values.
+    :param position: where the stream stands once all of this is merged.
+    :param complete: whether this is the whole table.
+    :param backfill: column -> value of the rows written before the column was added, as text.
+    :param interval: the interval with its bounds in the cursor column's own canonical text.
+    :param facts: what a person would like to know of the source, for the manifest.
+    :param notes: sentences for the log.
+    """
+
+    schema: TableSchema
+    streams: Sequence[Iterator[pa.RecordBatch]]
+    position: Position
+    complete: bool
+    cursor: str
+    backfill: Mapping[str, str]
+    interval: tuple[str, str] | None
+    facts: Mapping[str, str]
+    notes: Sequence[str] = ()
+
+
+class Source(Protocol):
+    """Reads tables."""
+
+    def changes(self, extraction: Extraction, since: Position | None, until: Position | None = None) -> AbstractContextManager[ChangeSet]:
+        """Open one snapshot and give what changed after ``since`` (None: everything), up to ``until`` where given.
+
+        :raises ConfigurationError: for a missing table, column or privilege, or a capture that does not fit.
+        """
+
+    def tables(self, schema: str) -> Sequence[TableRef]:
+        """List the tables (partitions apart) and materialized views of a schema."""
+
+    def cancel(self) -> None:
+        """Stop what runs on the server; safe to call from another thread, and when nothing runs."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file as a stage lists it."""
+
+    uri: str
+    bytes: int
+    modified: datetime
+
+
+class Stage(Protocol):
+    """Keeps files and never overwrites one."""
+
+    @property
+    def root(self) -> str:
+        """URI under which everything lies."""
+
+    @property
+    def scheme(self) -> str:
+        """``file``, ``s3``, ..."""
+
+    def workspace(self) -> AbstractContextManager[Path]:
+        """A local folder in which parts are written before :meth:`put`; removed at the end."""
+
+    def put(self, local: Path, path: str) -> str:
+        """Move a finished file to ``path`` below the root and return its URI."""
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Write a small file unless one is there, atomically; False when one was."""
+
+    def read(self, uri: str) -> bytes:
+        """Return a small file. :raises FileNotFoundError: when it is gone."""
+
+    def fetch(self, uri: str) -> AbstractContextManager[Path]:
+        """A local copy (or the file itself) to read. :raises FileNotFoundError: when it is gone."""
+
+    def exists(self, uri: str) -> bool:
+        """Whether the file is there."""
+
+    def list(self, path: str = "") -> Iterator[StoredFile]:
+        """List the files below ``path``."""
+
+    def delete(self, uris: Sequence[str]) -> None:
+        """Delete files; those that are gone already do not matter."""
+
+
+class Destination(Protocol):
+    """Keeps targets, checkpoints and receipts."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+
+    def checkpoint(self, stream: str) -> Checkpoint | None:
+        """Return the stream's checkpoint."""
+
+    def receipt(self, load_id: str) -> Receipt | None:
+        """Return the proof that a load was merged."""
+
+    def receipts(self, stream: str, run_key: str | None = None) -> Sequence[Receipt]:
+        """Return the receipts of a stream, oldest first; of one run where ``run_key`` is given."""
+
+    def prepare(self, load: Load) -> tuple[SchemaChange, ...]:
+        """Create or widen the target as the drift policy says: additive DDL only, safe to leave behind."""
+
+    def ingest(self, load: Load, stage: Stage) -> str:
+        """Bring the files into this attempt's staging table and return its name ("": read in place by merge)."""
+
+    def staged(self, load_id: str) -> str | None:
+        """Return the newest complete staging table of a load, for a merge that was given only the manifest."""
+
+    def commit(self, load: Load, stage: Stage, changes: Sequence[SchemaChange]) -> Receipt:
+        """Publish rows, checkpoint and receipt: all or none.
+
+        :raises StaleLoadError: when the checkpoint has moved.
+        """
+
+    def discard(self, load: Load) -> None:
+        """Drop this attempt's staging table."""
+
+    def collect_garbage(self, older_than: timedelta) -> Sequence[str]:
+        """Drop staging tables of dead attempts and return their names."""
+
+    def forget(self, stream: str) -> bool:
+        """Forget a stream's checkpoint (not its rows, nor its receipts); False when there was none."""
+
+    def cancel(self) -> None:
+        """Stop what runs on the server; safe to call from another thread, and when nothing runs."""

@@ -1,0 +1,52 @@
+"""Proof that a load was merged."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from airflow_elt_provider.core.checkpoint import Position
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """A row of the destination's receipts, written in the merge's own transaction.
+
+    :param version: the checkpoint's version after the merge; None where the load left the checkpoint alone.
+    :param nulled: column -> how many values the destination has no value for and holds as NULL.
+    :param base_position: where the load went on from.
+    :param position: where it ended.
+    """
+
+    load_id: str
+    run_key: str
+    stream: str
+    version: int | None
+    extracted: int
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    quarantined: int = 0
+    nulled: dict[str, int] = field(default_factory=dict)
+    schema_changes: tuple[dict[str, str], ...] = ()
+    base_position: Position | None = None
+    position: Position | None = None
+    manifest: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object that :meth:`from_json` reads."""
+        return {
+            **asdict(self), "schema_changes": list(self.schema_changes),
+            "base_position": self.base_position.to_json() if self.base_position else None,
+            "position": self.position.to_json() if self.position else None,
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Receipt:
+        """Read what :meth:`to_json` wrote."""
+        base, position = value["base_position"], value["position"]
+        return cls(**{
+            **value, "schema_changes": tuple(value["schema_changes"]),
+            "base_position": Position.from_json(base) if base else None,
+            "position": Position.from_json(position) if position else None,
+        })  # fmt: skip

@@ -1,0 +1,17 @@
+"""Columns that belong to this package, in targets and in staged files."""
+
+from __future__ import annotations
+
+from typing import Final
+
+LOAD_ID: Final = "_elt_load_id"
+SEQ: Final = "_elt_seq"
+DELETED_AT: Final = "_elt_deleted_at"
+VALID_FROM: Final = "_elt_valid_from"
+VALID_TO: Final = "_elt_valid_to"
+IS_CURRENT: Final = "_elt_is_current"
+EXACT: Final = "_elt_exact"
+"""In staged files only: JSON text ``{"column": "value"}`` for values that the column's Arrow type cannot hold
+(infinity, dates before Christ, NaN in a decimal, 24:00:00). The column itself is NULL in that row."""
+
+RESERVED: Final = frozenset({LOAD_ID, SEQ, DELETED_AT, VALID_FROM, VALID_TO, IS_CURRENT, EXACT})

@@ -1,0 +1,137 @@
+"""The first step: what changed at the source becomes files and a manifest on the stage."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from airflow_elt_provider.core.evolve import refuse_unusable
+from airflow_elt_provider.core.load import RunIdentity, new_nonce
+from airflow_elt_provider.core.manifest import Manifest, ManifestRef, StagedFile
+from airflow_elt_provider.core.plan import Extraction, Interval
+from airflow_elt_provider.core.protocols import ChangeSet, Source, Stage
+from airflow_elt_provider.engine.parts import write_parts
+from airflow_elt_provider.engine.progress import Progress
+from airflow_elt_provider.engine.start import Start, StreamState, starting_point
+
+log = logging.getLogger(__name__)
+_SLUG: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_SLUG_LENGTH: Final = 80
+
+
+def stream_folder(stream: str) -> str:
+    """Return the name of a stream's folder on the stage: readable, safe everywhere, and different for each stream."""
+    readable = _SLUG.sub("_", stream)[:_SLUG_LENGTH].strip("._") or "stream"
+    return f"{readable}-{hashlib.sha256(stream.encode()).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True)
+class Extract:
+    """One extract: what, for which run, from where to where."""
+
+    extraction: Extraction
+    run: RunIdentity
+    source: Source
+    stage: Stage
+    state: StreamState
+
+    @property
+    def load_id(self) -> str:
+        """The load's id."""
+        return self.run.load_id(self.extraction.stream)
+
+    @property
+    def folder(self) -> str:
+        """The load's folder on the stage."""
+        return f"{stream_folder(self.extraction.stream)}/{self.load_id}"
+
+    @property
+    def plan(self) -> str:
+        """Hash of the parameters: a manifest made with others is not reused."""
+        return hashlib.sha256(repr(self.extraction).encode()).hexdigest()[:16]
+
+    def execute(self) -> ManifestRef:
+        """Read the source and publish a manifest, or return the one that a former attempt of this load published.
+
+        :raises ConfigurationError: when the source, the stage or the parameters do not fit, before anything moved.
+        """
+        started = Progress(f"{self.extraction.stream}: extract")
+        start = starting_point(self.extraction, self.run, self.state)
+        number, known = self._newest_manifest()
+        if known and self._usable(known[0], start):
+            log.info("%s: extract: using %s of a former attempt", self.extraction.stream, known[1].uri)
+            return known[1]
+        nonce = new_nonce()
+        with self.source.changes(self.extraction, start.since, start.until) as changes:
+            for note in changes.notes:
+                log.info("%s: extract: %s", self.extraction.stream, note)
+            refuse_unusable(changes.schema, self.extraction.mode, self.extraction.source)
+            progress = Progress(f"{self.extraction.stream}: extract")
+            files = write_parts(self.stage, f"{self.folder}/{nonce}", changes.streams, progress, self.source.cancel)
+            manifest = self._manifest(changes, start, files)
+        ref = self._publish(manifest, number, start)
+        seconds = round(started.seconds, 3)
+        log.info("%s: extract: %s in %.2f s -> %s", self.extraction.stream, progress, seconds, ref.uri)
+        return replace(ref, seconds=seconds)
+
+    # --- manifests ---
+
+    def _manifest(self, changes: ChangeSet, start: Start, files: tuple[StagedFile, ...]) -> Manifest:
+        extraction = self.extraction
+        overtaken = start.until is not None
+        return Manifest(
+            load_id=self.load_id, run_key=self.run.run_key(extraction.stream), stream=extraction.stream,
+            source=extraction.source, mode=extraction.mode, deletes=extraction.deletes, schema=changes.schema,
+            files=files, base_version=start.base_version,
+            next_position=start.until if overtaken and start.until else changes.position,
+            base_position=start.since, complete=changes.complete,
+            interval=Interval(*changes.interval) if changes.interval else None, replaces=start.replaces,
+            backfill=changes.backfill, cursor=changes.cursor, full_refresh=extraction.full_refresh, plan=self.plan,
+            source_facts=changes.facts, created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )  # fmt: skip
+
+    def _newest_manifest(self) -> tuple[int, tuple[Manifest, ManifestRef] | None]:
+        """Return the number that the next manifest gets, and the newest manifest."""
+        number, newest = 0, None
+        while found := self._read(number):
+            number, newest = number + 1, found
+        return number, newest
+
+    def _path(self, number: int) -> str:
+        return f"{self.folder}/manifest-{number}.json"
+
+    def _read(self, number: int) -> tuple[Manifest, ManifestRef] | None:
+        uri = f"{self.stage.root.rstrip('/')}/{self._path(number)}"
+        try:
+            data = self.stage.read(uri)
+        except FileNotFoundError:
+            return None
+        manifest = Manifest.from_bytes(data, ManifestRef(uri))
+        return manifest, _reference(uri, data, manifest)
+
+    def _usable(self, manifest: Manifest, start: Start) -> bool:
+        current = (manifest.base_version, manifest.base_position, manifest.replaces)
+        return (
+            manifest.plan == self.plan
+            and current == (start.base_version, start.since, start.replaces)
+            and all(self.stage.exists(file.uri) for file in manifest.files)
+        )
+
+    def _publish(self, manifest: Manifest, number: int, start: Start) -> ManifestRef:
+        data = manifest.to_bytes()
+        while not self.stage.put_if_absent(self._path(number), data):
+            theirs = self._read(number)
+            if theirs and self._usable(theirs[0], start):
+                log.warning("%s: extract: a twin of this task was first; using %s", manifest.stream, theirs[1].uri)
+                self.stage.delete([file.uri for file in manifest.files])
+                return theirs[1]
+            number += 1
+        return _reference(f"{self.stage.root.rstrip('/')}/{self._path(number)}", data, manifest)
+
+
+def _reference(uri: str, data: bytes, manifest: Manifest) -> ManifestRef:
+    return ManifestRef(uri, hashlib.sha256(data).hexdigest(), manifest.load_id, manifest.rows, manifest.bytes)

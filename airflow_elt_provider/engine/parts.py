@@ -1,0 +1,124 @@
+"""Streams of Arrow batches become Parquet files on a stage."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from airflow_elt_provider.core.manifest import StagedFile
+from airflow_elt_provider.core.protocols import Stage
+from airflow_elt_provider.core.system_columns import EXACT
+from airflow_elt_provider.engine.progress import Progress
+
+PART_BYTES: Final = 128 << 20
+"""A part is closed once it is this large: Snowflake and BigQuery load files of 100-250 MB best (Snowflake, "Preparing
+your data files")."""
+ROW_GROUP_BYTES: Final = 16 << 20
+"""Arrow bytes that are gathered into one row group; bounds the writer's memory."""
+
+
+class _HashingFile:
+    """A file that is hashed while it is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self.size = 0
+        self.closed = False
+
+    def write(self, data: bytes) -> int:
+        self._hash.update(data)
+        self.size += len(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self.closed = True
+        self._file.close()
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+
+class PartWriter:
+    """Writes one stream of batches as a series of parts and puts each on the stage as soon as it is full."""
+
+    def __init__(self, stage: Stage, folder: str, workspace: Path, numbers: Iterator[int], progress: Progress) -> None:
+        self._stage, self._folder, self._workspace = stage, folder, workspace
+        self._numbers, self._progress = numbers, progress
+        self._waiting: list[pa.RecordBatch] = []
+        self._file: _HashingFile | None = None
+        self._parquet: pq.ParquetWriter | None = None
+        self._rows = 0
+        self.files: list[StagedFile] = []
+
+    def drain(self, batches: Iterator[pa.RecordBatch]) -> list[StagedFile]:
+        """Write everything and return the files. A file holds either rows with exceptional values or without."""
+        for batch in batches:
+            if self._waiting and not batch.schema.equals(self._waiting[0].schema):
+                self._finish_part()
+            self._waiting.append(batch)
+            self._progress.add(batch.num_rows, batch.nbytes)
+            if sum(waiting.nbytes for waiting in self._waiting) >= ROW_GROUP_BYTES:
+                self._write_row_group()
+                if self._file and self._file.size >= PART_BYTES:
+                    self._finish_part()
+        self._finish_part()
+        return self.files
+
+    def _write_row_group(self) -> None:
+        table = pa.Table.from_batches(self._waiting)
+        if self._parquet is None:
+            self._path = self._workspace / f"part-{next(self._numbers):05d}.parquet"
+            self._file = _HashingFile(self._path.open("wb"))
+            # Dictionaries cost more time than zstd saves them space on rows fresh from a database: 4.0 s against
+            # 2.1 s for 2 million rows.
+            self._parquet = pq.ParquetWriter(
+                self._file, table.schema, compression="zstd", compression_level=1, use_dictionary=False
+            )
+        self._parquet.write_table(table, row_group_size=max(1, table.num_rows))
+        self._rows += table.num_rows
+        self._waiting = []
+
+    def _finish_part(self) -> None:
+        if self._waiting:
+            self._write_row_group()
+        if self._parquet is None or self._file is None:
+            return
+        exact = EXACT in self._parquet.schema.names
+        self._parquet.close()
+        self._file.close()
+        uri = self._stage.put(self._path, f"{self._folder}/{self._path.name}")
+        self.files.append(StagedFile(uri, self._file.sha256, self._rows, self._file.size, exact=exact))
+        self._parquet, self._file, self._rows = None, None, 0
+
+
+def write_parts(stage: Stage, folder: str, streams: Sequence[Iterator[pa.RecordBatch]], progress: Progress,
+                on_error: Callable[[], None]) -> tuple[StagedFile, ...]:  # fmt: skip
+    """Write all streams at once, a thread each, and return the files that hold their rows.
+
+    :param on_error: called when one stream fails, so that the others stop too.
+    """
+    numbers = itertools.count()
+    with ExitStack() as stack:
+        workspace = stack.enter_context(stage.workspace())
+        writers = [PartWriter(stage, folder, workspace, numbers, progress) for _ in streams]
+        pool = stack.enter_context(ThreadPoolExecutor(max(1, len(streams)), "elt-part"))
+        futures = [pool.submit(writer.drain, stream) for writer, stream in zip(writers, streams, strict=True)]
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        failed = next((future for future in done if future.exception()), None)
+        if failed:
+            on_error()
+            failed.result()
+        return tuple(file for future in futures for file in future.result())
