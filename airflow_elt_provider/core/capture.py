@@ -72,5 +72,6 @@ def _from_dict(value: dict[str, Any]) -> Capture:
         case {"cursor": str(column)}:
             return Cursor(column)
         case {"cursor": {"column": str(column), **rest}} if set(rest) <= {"lag"}:
-            return Cursor(column, rest.get("lag"))
+            lag: Any = rest.get("lag")
+            return Cursor(column, lag)
     raise ConfigurationError(f"{value!r} is not a capture.", hint="write {'cursor': 'updated_at'} or 'full'")

@@ -118,7 +118,7 @@ class Manifest:
         return sum(file.rows for file in self.files)
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Bytes of all files."""
         return sum(file.bytes for file in self.files)
 

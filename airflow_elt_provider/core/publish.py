@@ -18,7 +18,12 @@ from airflow_elt_provider.core.load import Load
 from airflow_elt_provider.core.merge_sql import MergeSql, row_count_problem
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.receipt import Receipt
-from airflow_elt_provider.errors import DataError, DeleteRatioError, StaleLoadError, TransientError
+from airflow_elt_provider.errors import (
+    DataError,
+    DeleteRatioError,
+    StaleLoadError,
+    TransientError,
+)
 
 
 class Session(Protocol):

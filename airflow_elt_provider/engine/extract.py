@@ -134,4 +134,4 @@ class Extract:
 
 
 def _reference(uri: str, data: bytes, manifest: Manifest) -> ManifestRef:
-    return ManifestRef(uri, hashlib.sha256(data).hexdigest(), manifest.load_id, manifest.rows, manifest.bytes)
+    return ManifestRef(uri, hashlib.sha256(data).hexdigest(), manifest.load_id, manifest.rows, manifest.size)

@@ -1,0 +1,183 @@
+"""The second and third step: staged files become rows of the target."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_elt_provider.core.load import Load, StagingRef
+from airflow_elt_provider.core.manifest import Manifest, ManifestRef
+from airflow_elt_provider.core.plan import Merging
+from airflow_elt_provider.core.protocols import Destination, Stage
+from airflow_elt_provider.core.receipt import Receipt
+from airflow_elt_provider.core.table_ref import TableRef
+from airflow_elt_provider.engine.progress import Progress
+from airflow_elt_provider.errors import ConfigurationError, DataError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SyncResult:
+    """What one load did.
+
+    :param bytes_staged: size of the staged files.
+    :param checkpoint: the position after the load, as a person would write it; None while there is none.
+    :param seconds: per step.
+    :param schema: the load's columns, where the manifest was read; for lineage.
+    """
+
+    load_id: str
+    stream: str
+    extracted: int = 0
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    quarantined: int = 0
+    bytes_staged: int = 0
+    checkpoint: str | None = None
+    schema_changes: tuple[dict[str, str], ...] = ()
+    nulled: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    manifest: Manifest | None = None
+
+    @classmethod
+    def of(cls, receipt: Receipt, manifest: Manifest | None = None, seconds: dict[str, float] | None = None) -> SyncResult:
+        """Return what a receipt says."""
+        cursor = receipt.position.cursor if receipt.position else None
+        return cls(
+            receipt.load_id, receipt.stream, receipt.extracted, receipt.inserted, receipt.updated, receipt.deleted,
+            receipt.quarantined, manifest.size if manifest else 0, cursor.value if cursor else None,
+            receipt.schema_changes, receipt.nulled, seconds or {}, manifest,
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result of the operators' documentation."""
+        return {
+            "load_id": self.load_id, "stream": self.stream, "extracted": self.extracted, "inserted": self.inserted,
+            "updated": self.updated, "deleted": self.deleted, "quarantined": self.quarantined,
+            "bytes_staged": self.bytes_staged, "checkpoint": self.checkpoint,
+            "schema_changes": list(self.schema_changes), "nulled": self.nulled, "seconds": self.seconds,
+        }  # fmt: skip
+
+
+def refuse_unreadable(stage: Stage, destination: Destination) -> None:
+    """Refuse a stage that the destination cannot load from.
+
+    :raises ConfigurationError: names both.
+    """
+    reads = destination.capabilities.reads
+    if stage.scheme not in reads:
+        schemes = ", ".join(f"{scheme}://" for scheme in sorted(reads))
+        raise ConfigurationError(
+            f"The destination cannot load from stage {stage.root}.", hint=f"use a stage that begins with {schemes}"
+        )
+
+
+def stage_load(ref: ManifestRef, target: TableRef, destination: Destination, stage: Stage) -> StagingRef:
+    """Bring a load's files into a staging table of its own.
+
+    :raises DataError: when the files are gone and the load was not merged either.
+    """
+    refuse_unreadable(stage, destination)
+    started = Progress("stage")
+    manifest = _manifest(ref, destination, stage)
+    seconds = {"extract": ref.seconds}
+    if isinstance(manifest, Receipt):
+        log.info("%s: stage: load %s is merged already", manifest.stream, manifest.load_id)
+        return StagingRef(ref, str(target), "", seconds)
+    known = ref if ref.load_id else ManifestRef(ref.uri, ref.sha256, manifest.load_id, manifest.rows, manifest.size)
+    if not manifest.rows:
+        log.info("%s: stage: nothing to stage", manifest.stream)
+        return StagingRef(known, str(target), "", {**seconds, "stage": 0.0})
+    load = Load(manifest, known, Merging(target=target))
+    try:
+        staging = destination.ingest(load, stage)
+    except FileNotFoundError as error:
+        raise _gone(ref, error) from error
+    took = round(started.seconds, 3)
+    where = staging or "read in place by merge"
+    log.info("%s: stage: %s rows in %d files, %s, %.2f s", manifest.stream, f"{manifest.rows:,}", len(manifest.files),
+             where, took)  # fmt: skip
+    return StagingRef(known, str(target), staging, {**seconds, "stage": took})
+
+
+def merge_load(staged: StagingRef, merging: Merging, destination: Destination, stage: Stage) -> SyncResult:
+    """Publish a staged load, or return what its receipt says.
+
+    :raises StaleLoadError: when the stream moved on since the load was extracted.
+    :raises DataError: when a check, a guard or the drift policy says no, or the load's files are gone.
+    """
+    refuse_unreadable(stage, destination)
+    started = Progress("merge")
+    manifest = _manifest(staged.manifest, destination, stage)
+    if isinstance(manifest, Receipt):
+        return _result(manifest, None, staged.seconds)
+    _refuse_other_plan(manifest, merging)
+    if manifest.changes_nothing:
+        log.info("%s: merge: nothing new", manifest.stream)
+        return SyncResult(manifest.load_id, manifest.stream, checkpoint=_position(manifest), manifest=manifest,
+                          seconds={**staged.seconds, "merge": round(started.seconds, 3)})  # fmt: skip
+    staging = staged.staging or (destination.staged(manifest.load_id) if manifest.rows else None) or ""
+    load = Load(manifest, staged.manifest, merging, staging)
+    try:
+        receipt = _commit(load, destination, stage)
+    except FileNotFoundError as error:
+        raise _gone(staged.manifest, error) from error
+    return _result(receipt, manifest, {**staged.seconds, "merge": round(started.seconds, 3)})
+
+
+def _commit(load: Load, destination: Destination, stage: Stage) -> Receipt:
+    known = destination.receipt(load.load_id)
+    if known:
+        log.info("%s: merge: load %s is merged already", known.stream, known.load_id)
+        destination.discard(load)
+        return known
+    changes = destination.prepare(load)
+    for change in changes:
+        log.warning("%s: schema: %s column %r: target %s, source %s -> %s", load.manifest.stream, change.drift.value,
+                    change.column, change.before or "-", change.after or "-", change.done.value)  # fmt: skip
+    return destination.commit(load, stage, changes)
+
+
+def _manifest(ref: ManifestRef, destination: Destination, stage: Stage) -> Manifest | Receipt:
+    try:
+        return Manifest.from_bytes(stage.read(ref.uri), ref)
+    except FileNotFoundError as error:
+        load_id = ref.load_id or ref.uri.rstrip("/").split("/")[-2]
+        receipt = destination.receipt(load_id)
+        if receipt:
+            return receipt
+        raise _gone(ref, error) from error
+
+
+def _gone(ref: ManifestRef, error: FileNotFoundError) -> DataError:
+    return DataError(
+        f"{error.filename or error} of load {ref.load_id or ref.uri} is gone from the stage, and the load was not merged.",
+        hint="clear the load from its extract task on (stage files are kept for [elt] stage_retention)",
+    )
+
+
+def _refuse_other_plan(manifest: Manifest, merging: Merging) -> None:
+    for name, asked, made in (("mode", merging.mode, manifest.mode), ("deletes", merging.deletes, manifest.deletes)):
+        if asked not in {None, made}:
+            raise ConfigurationError(
+                f"{manifest.stream} was extracted for {name}={made.value!r}, and merge is asked for {asked!s}.",
+                hint=f"give both tasks the same {name}, or leave it out of the merge task",
+            )
+
+
+def _position(manifest: Manifest) -> str | None:
+    cursor = manifest.next_position.cursor
+    return cursor.value if cursor else None
+
+
+def _result(receipt: Receipt, manifest: Manifest | None, seconds: dict[str, float]) -> SyncResult:
+    log.info(
+        "%s: merge: %s inserted, %s updated, %s deleted of %s staged (load %s)", receipt.stream,
+        f"{receipt.inserted:,}", f"{receipt.updated:,}", f"{receipt.deleted:,}", f"{receipt.extracted:,}", receipt.load_id,
+    )  # fmt: skip
+    for column, count in receipt.nulled.items():
+        log.warning("%s: %s values of %r have no equal in the destination and are NULL", receipt.stream, f"{count:,}", column)
+    return SyncResult.of(receipt, manifest, seconds)

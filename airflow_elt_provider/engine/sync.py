@@ -1,0 +1,74 @@
+"""The whole journey of one table in one go."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from airflow_elt_provider.core.load import RunIdentity
+from airflow_elt_provider.core.plan import Extraction, Merging
+from airflow_elt_provider.core.protocols import Destination, Source, Stage
+from airflow_elt_provider.core.table_ref import TableRef
+from airflow_elt_provider.engine.extract import Extract
+from airflow_elt_provider.engine.merge import (
+    SyncResult,
+    merge_load,
+    refuse_unreadable,
+    stage_load,
+)
+from airflow_elt_provider.engine.start import StreamState
+from airflow_elt_provider.errors import StaleLoadError
+
+log = logging.getLogger(__name__)
+ATTEMPTS: Final = 3
+"""How often a load that others overtook is extracted anew before the task fails."""
+
+
+def default_stream(source_conn_id: str, source: str, target: TableRef) -> str:
+    """Return the name of a checkpoint that nobody named."""
+    return f"{source_conn_id}.{source}->{target}"
+
+
+@dataclass(frozen=True)
+class Sync:
+    """Extract, stage and merge of one table by one run."""
+
+    extraction: Extraction
+    merging: Merging
+    run: RunIdentity
+    source: Source
+    stage: Stage
+    destination: Destination
+
+    def execute(self) -> SyncResult:
+        """Bring the target up to date with the source.
+
+        :raises StaleLoadError: when other loads of the same stream kept overtaking this one.
+        """
+        refuse_unreadable(self.stage, self.destination)
+        load_id = self.run.load_id(self.extraction.stream)
+        log.info("%s: load %s", self.extraction.stream, load_id)
+        known = self.destination.receipt(load_id)
+        if known:
+            log.info("%s: merged by a former attempt of this run; nothing to do", self.extraction.stream)
+            return SyncResult.of(known)
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._once()
+            except StaleLoadError as error:
+                if attempt == ATTEMPTS:
+                    raise
+                log.warning("%s Extracting again.", error.message)
+        raise AssertionError
+
+    def _once(self) -> SyncResult:
+        state = StreamState.read(self.destination, self.extraction, self.run)
+        ref = Extract(self.extraction, self.run, self.source, self.stage, state).execute()
+        staged = stage_load(ref, self.merging.target, self.destination, self.stage)
+        return merge_load(staged, self.merging, self.destination, self.stage)
+
+    def cancel(self) -> None:
+        """Stop what runs on either server; safe from another thread."""
+        self.source.cancel()
+        self.destination.cancel()
