@@ -1,0 +1,1 @@
+"""PostgreSQL 10 to 18, as source and destination."""

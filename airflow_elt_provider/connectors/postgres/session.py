@@ -1,0 +1,86 @@
+"""Sessions with pinned settings, and psycopg2's errors in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
+from psycopg2.extensions import make_dsn
+
+from airflow_elt_provider.connectors.postgres.failures import connect_failure, statement_failure
+from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
+
+PG_11, PG_12, PG_13, PG_14, PG_17 = 110_000, 120_000, 130_000, 140_000, 170_000
+
+_PINNED: Final[tuple[tuple[int, str, str], ...]] = (
+    (0, "client_encoding", "UTF8"),
+    (0, "TimeZone", "UTC"),
+    (0, "DateStyle", "ISO, YMD"),
+    (0, "IntervalStyle", "postgres"),
+    (0, "extra_float_digits", "3"),
+    (0, "bytea_output", "hex"),
+    (0, "standard_conforming_strings", "on"),
+    (0, "quote_all_identifiers", "off"),
+    (0, "row_security", "on"),
+    (0, "idle_in_transaction_session_timeout", "0"),
+    (PG_11, "jit", "off"),  # our statements are long scans of simple expressions: compiling them costs more than it saves
+    (PG_14, "idle_session_timeout", "0"),
+    (PG_17, "transaction_timeout", "0"),
+)
+"""First server version, setting, value. A server's, database's or role's own defaults never decide how values read."""
+
+
+def connect(settings: PostgresSettings) -> Connection:
+    """Open a session whose settings are pinned; outside of any transaction, autocommit off.
+
+    :raises ConfigurationError: for a wrong password, database, host or certificate.
+    :raises TransientError: when the server refuses connections, is starting up or has none left.
+    """
+    keywords = settings.keywords()
+    if settings.password:
+        keywords["password"] = settings.password.reveal()
+    try:
+        connection = psycopg2.connect(make_dsn(**keywords))
+    except psycopg2.Error as error:
+        raise connect_failure(error, settings) from error
+    try:
+        with translate(f"opening a session on {settings}"):
+            _pin(connection, settings)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _pin(connection: Connection, settings: PostgresSettings) -> None:
+    pairs = [(name, value) for first, name, value in _PINNED if connection.server_version >= first]
+    pairs.append(("lock_timeout", f"{round(settings.lock_timeout * 1000)}ms"))
+    pairs.append(("statement_timeout", f"{round(settings.statement_timeout * 1000)}ms"))
+    connection.autocommit = True  # settings made inside a transaction would go with its rollback
+    calls = ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(pairs))
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {calls}", [part for pair in pairs for part in pair])
+    connection.set_client_encoding("UTF8")  # psycopg2 keeps its own idea of the encoding
+    connection.autocommit = False
+
+
+@contextmanager
+def translate(what: str, *, privilege: str = "SELECT") -> Iterator[None]:
+    """Turn psycopg2's errors into ours.
+
+    :param what: what is being done to what, as the beginning of a sentence: ``reading public.actor``.
+    :param privilege: what to grant when the server denies permission on a table.
+    :raises ConfigurationError: for what a retry cannot help.
+    :raises DataError: for values that the server refuses.
+    :raises TransientError: for broken connections, locks, deadlocks, shutdowns.
+    """
+    try:
+        yield
+    except psycopg2.Error as error:
+        failure = statement_failure(error, what, privilege)
+        if failure is None:
+            raise
+        raise failure from error
