@@ -1,0 +1,109 @@
+"""From what a user types (strings, lists, dicts) to checked plans. Operators and the command line share this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from airflow_elt_provider.core.capture import Capture, parse_capture
+from airflow_elt_provider.core.checks import parse_check
+from airflow_elt_provider.core.drift import DriftPolicy
+from airflow_elt_provider.core.modes import DeleteMode, WriteMode, parse_deletes, parse_mode
+from airflow_elt_provider.core.plan import Extraction, Guards, Interval, Merging
+from airflow_elt_provider.core.table_ref import TableRef
+from airflow_elt_provider.errors import ConfigurationError
+
+
+def extraction(  # noqa: PLR0913 - one parameter each of SyncTableOperator
+    *,
+    stream: str,
+    source_table: str | TableRef | None = None,
+    query: str | None = None,
+    where: str | None = None,
+    capture: str | Capture | dict[str, Any] = "full",
+    cursor_column: str | None = None,
+    mode: str | WriteMode = "merge",
+    deletes: str | DeleteMode = "ignore",
+    primary_key: Iterable[str] | str | None = None,
+    interval: Any = None,
+    full_refresh: bool | str = False,
+    columns: Iterable[str] | str | None = None,
+    exclude_columns: Iterable[str] | str = (),
+    rename: Mapping[str, str] | None = None,
+    column_types: Mapping[str, str] | None = None,
+    parallelism: int = 1,
+) -> Extraction:
+    """Return what to read. Parameters are those of ``SyncTableOperator``.
+
+    :raises ConfigurationError: names the parameter that cannot be meant.
+    """
+    if interval is not None and capture == "full" and cursor_column:
+        capture = "cursor"
+    return Extraction(
+        stream=stream,
+        table=None if source_table is None else TableRef.of(source_table),
+        query=query, where=where or None,
+        capture=parse_capture(capture, cursor_column),
+        mode=parse_mode(mode), deletes=parse_deletes(deletes),
+        primary_key=None if primary_key is None else names(primary_key, "primary_key"),
+        interval=Interval.parse(interval),
+        full_refresh=truth(full_refresh, "full_refresh"),
+        columns=None if columns is None else names(columns, "columns"),
+        exclude_columns=names(exclude_columns, "exclude_columns"),
+        rename=dict(rename or {}), column_types=dict(column_types or {}),
+        parallelism=int(parallelism),
+    )  # fmt: skip
+
+
+def merging(  # noqa: PLR0913 - one parameter each of SyncTableOperator
+    *,
+    target_table: str | TableRef,
+    mode: str | WriteMode | None = None,
+    deletes: str | DeleteMode | None = None,
+    on_schema_drift: str | Mapping[str, str] | DriftPolicy = "evolve",
+    checks: Iterable[Any] = (),
+    max_delete_ratio: float = 0.5,
+    min_deletes_for_ratio: int = 100,
+    allow_empty: bool = False,
+    max_quarantined_rows: int = 0,
+    table_options: Mapping[str, Any] | None = None,
+) -> Merging:
+    """Return how to merge. Parameters are those of ``SyncTableOperator``.
+
+    :raises ConfigurationError: names the parameter that cannot be meant.
+    """
+    return Merging(
+        target=TableRef.of(target_table),
+        mode=None if mode is None else parse_mode(mode),
+        deletes=None if deletes is None else parse_deletes(deletes),
+        drift=DriftPolicy.parse(on_schema_drift),
+        checks=tuple(parse_check(check) for check in checks),
+        guards=Guards(float(max_delete_ratio), int(min_deletes_for_ratio), allow_empty, int(max_quarantined_rows)),
+        table_options=dict(table_options or {}),
+    )
+
+
+def names(value: Iterable[str] | str, parameter: str) -> tuple[str, ...]:
+    """Return a list of column names; one name may come alone.
+
+    :raises ConfigurationError: when an entry is not a name, or comes twice.
+    """
+    found = (value,) if isinstance(value, str) else tuple(value)
+    if not all(isinstance(name, str) and name for name in found) or len(set(found)) != len(found):
+        raise ConfigurationError(f"{parameter}={found!r} is not a list of different names.", hint="name each column once")
+    return found
+
+
+def truth(value: bool | str, parameter: str) -> bool:  # noqa: FBT001 - a value to read, not a switch
+    """Return a flag that may have come out of a template as text.
+
+    :raises ConfigurationError: when the text says neither yes nor no.
+    """
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower()
+    if word in {"true", "1", "yes", "on"}:
+        return True
+    if word in {"false", "0", "no", "off", "", "none"}:
+        return False
+    raise ConfigurationError(f"{parameter}={value!r} is neither true nor false.", hint="give True or False")
