@@ -1,0 +1,1 @@
+"""What `make demo` shows, and the data it shows it with."""

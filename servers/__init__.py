@@ -1,0 +1,15 @@
+"""Throw-away real servers for the demo, the tests and the benchmarks.
+
+Everything listens on free loopback ports, needs no root and no container, and ends only what it started.
+
+==================  =====================================================================================
+PostgresServer      a real PostgreSQL with logical replication, from a wheel, Debian's packages or the PATH
+FaultProxy          TCP faults between a client and any server: latency, cuts, black holes, refusals
+PostgresFaultProxy  the same, knowing PostgreSQL: cut at a statement, before or after the server runs it
+TlsFront            TLS in front of a PostgreSQL built without it, with certificates made on the spot
+S3Server            moto behind an HTTP front that injects the refusals moto is too lenient to give
+==================  =====================================================================================
+
+Names are imported from their modules (`from servers.postgres import PostgresServer`), so that a test of PostgreSQL does
+not need what the S3 server needs.
+"""

@@ -1,0 +1,146 @@
+r"""A throw-away S3: moto in a process of its own, behind a front that injects what moto never refuses.
+
+>>> with S3Server() as s3:
+...     s3.create_bucket("stage")
+...     s3.refuse("PUT", r"manifest\.json$", status=503, code="SlowDown")      # once
+...     s3.cut("PUT", r"manifest\.json$", when="after")                        # stored, but the answer is lost
+
+moto checks neither signatures nor checksums, so a green test with a wrong secret proves nothing: inject the refusal.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import boto3
+from botocore.config import Config
+
+from servers.processes import LOOPBACK, GuardedProcess, ReservedPort
+from servers.s3_front import Fault, S3Front, When
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+START_SECONDS = 30.0
+REGION = "us-east-1"
+
+
+class S3Server:
+    """moto's S3 (and STS, KMS ...) on a free loopback port."""
+
+    def __init__(self, *, access_key: str = "AKIATHROWAWAY", secret_key: str = "throw-away") -> None:  # noqa: S107 - no secret
+        """Describe a server; the keys are what its clients use, moto takes any."""
+        self.access_key = access_key
+        self.secret_key = secret_key
+        self._directory: Path | None = None
+        self._port = ReservedPort()
+        self._process: GuardedProcess | None = None
+        self._front = S3Front(self._port.number)
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where clients find it: the front."""
+        return f"http://{LOOPBACK}:{self._front.port}"
+
+    @property
+    def requests(self) -> list[tuple[str, str]]:
+        """Method and path of every request since the start, `/bucket/key`, in order of arrival."""
+        return self._front.requests
+
+    def __enter__(self) -> Self:
+        """Start the server."""
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop the server; its objects are gone."""
+        self.close()
+
+    def start(self) -> None:
+        """Start moto and the front, and wait until they answer."""
+        self._directory = Path(tempfile.mkdtemp(prefix="elt-s3-"))
+        command = [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", str(self._port.number)]
+        with (self._directory / "log").open("ab") as log:
+            self._process = GuardedProcess(command, log=log, cwd=self._directory)
+        self._wait(self._process, self._directory)
+        self._front.start()
+
+    def close(self) -> None:
+        """Stop both and remove what they wrote."""
+        self._front.close()
+        if self._process:
+            self._process.stop()
+        if self._directory:
+            shutil.rmtree(self._directory, ignore_errors=True)
+        self._port.release()
+
+    # --- use ---
+
+    def client(self, **options: Any) -> S3Client:  # noqa: ANN401 - boto3's own options
+        """Return a boto3 client that does not retry by itself; `options` are those of `boto3.client`."""
+        own: dict[str, Any] = {
+            "endpoint_url": self.endpoint_url,
+            "aws_access_key_id": self.access_key,
+            "aws_secret_access_key": self.secret_key,
+            "region_name": REGION,
+            "config": Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+        }
+        client: S3Client = boto3.client("s3", **{**own, **options})
+        return client
+
+    def create_bucket(self, name: str) -> str:
+        """Create a bucket and return its name."""
+        self.client().create_bucket(Bucket=name)
+        return name
+
+    def airflow_connection(self, **extra: object) -> str:
+        """Return the value of an AIRFLOW_CONN_* variable as JSON; `extra` adds to its own (role_arn, config_kwargs ...)."""
+        own = {"endpoint_url": self.endpoint_url, "region_name": REGION}
+        return json.dumps({"conn_type": "aws", "login": self.access_key, "password": self.secret_key, "extra": {**own, **extra}})
+
+    # --- faults ---
+
+    def refuse(  # noqa: PLR0913 - most by name
+        self, method: str, key: str, *, status: int, code: str, times: int = 1, skip: int = 0
+    ) -> Fault:
+        """Answer requests of `method` whose `/bucket/key` matches the regular expression `key` with an S3 error.
+
+        It happens `times` times, after `skip` matching requests have passed; the returned fault counts in `hits`.
+        """
+        return self._front.inject(Fault(method, key, status=status, code=code, times=times, skip=skip))
+
+    def cut(self, method: str, key: str, *, when: When, times: int = 1, skip: int = 0) -> Fault:
+        """Reset the connection of matching requests.
+
+        "before": moto never sees the request.  "after": it does what is asked, but its answer is lost.  "body": the answer
+        breaks off half way.
+        """
+        return self._front.inject(Fault(method, key, when=when, times=times, skip=skip))
+
+    def heal(self) -> None:
+        """Take every fault away."""
+        self._front.heal()
+
+    # --- inside ---
+
+    def _wait(self, process: GuardedProcess, directory: Path) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while process.running and time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(f"http://{LOOPBACK}:{self._port.number}/moto-api/", timeout=1):
+                    return
+            except OSError:
+                time.sleep(0.02)
+        process.stop()
+        raise RuntimeError(f"moto did not start:\n{(directory / 'log').read_text(errors='replace')}")
