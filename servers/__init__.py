@@ -10,6 +10,6 @@ TlsFront            TLS in front of a PostgreSQL built without it, with certific
 S3Server            moto behind an HTTP front that injects the refusals moto is too lenient to give
 ==================  =====================================================================================
 
-Names are imported from their modules (`from servers.postgres import PostgresServer`), so that a test of PostgreSQL does
-not need what the S3 server needs.
+Names are imported from their modules (`from servers.postgres import PostgresServer`), so that a test of
+PostgreSQL does not need what the S3 server needs.
 """

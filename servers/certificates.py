@@ -41,20 +41,28 @@ class Authority:
         """Make an authority whose certificate is written to `directory`."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        signed = _builder(subject, subject, key).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        signed = _builder(subject, subject, key).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
         path = directory / f"{name.replace(' ', '-').lower()}.pem"
         path.write_bytes(signed.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         return cls(path, subject, key)
 
     def issue(self, common_name: str, hosts: Sequence[str] = ()) -> Certificate:
-        """Sign a certificate: for a server that answers to `hosts` (names or addresses), or for the client `common_name`."""
+        """Sign a certificate: for a server at `hosts` (names, addresses), or for the client `common_name`."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-        builder = _builder(subject, self._name, key).add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        builder = _builder(subject, self._name, key).add_extension(
+            x509.BasicConstraints(ca=False, path_length=None), critical=True
+        )
         if hosts:
-            builder = builder.add_extension(x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False
+            )
         issued = Certificate(self._file(common_name, "pem"), self._file(common_name, "key"))
-        issued.certificate.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        issued.certificate.write_bytes(
+            builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        )
         issued.key.touch(mode=0o600)  # libpq refuses a key that others can read
         issued.key.write_bytes(_pem(key))
         return issued
@@ -63,7 +71,9 @@ class Authority:
         return self.certificate.with_name(f"{self.certificate.stem}-{common_name}.{suffix}")
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return x509.CertificateBuilder(
         issuer_name=issuer,
@@ -83,4 +93,6 @@ def _general_name(host: str) -> x509.GeneralName:
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

@@ -1,7 +1,7 @@
 """An asyncio loop in a thread of its own, for the proxies.
 
-One thread owns every socket of a proxy.  That is what makes a reset certain: `close()` on a socket that another thread is
-reading from does nothing until that read returns.
+One thread owns every socket of a proxy.  That is what makes a reset certain: `close()` on a socket that
+another thread is reading from does nothing until that read returns.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ class LoopbackServer:
         asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _listen(self) -> None:
-        self._listener = await asyncio.start_server(self._accepted, sock=reusable_socket(self.port), limit=BUFFER, backlog=128)
+        self._listener = await asyncio.start_server(
+            self._accepted, sock=reusable_socket(self.port), limit=BUFFER, backlog=128
+        )
 
     async def _unlisten(self) -> None:
         if self._listener:
@@ -77,7 +79,11 @@ class LoopbackServer:
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._serve(reader, writer)
-        except (OSError, EOFError, asyncio.CancelledError):  # one side is gone, or we are: this is the connection's own task
+        except (
+            OSError,
+            EOFError,
+            asyncio.CancelledError,
+        ):  # one side is gone, or we are: this is the connection's own task
             pass
         finally:
             writer.close()

@@ -160,7 +160,9 @@ class FaultProxy(LoopbackServer):
         self._count(link, direction, min(room, len(data)))
         if room < len(data):
             self.counts.cuts += 1
-            await asyncio.sleep(POLL_SECONDS)  # a reset overtakes data that the peer has not read: let what may pass arrive
+            await asyncio.sleep(
+                POLL_SECONDS
+            )  # a reset overtakes data that the peer has not read: let what may pass arrive
             await link.cut(faults.cut_how)
             raise ConnectionResetError("cut by the proxy")
         if faults.bandwidth:

@@ -1,11 +1,12 @@
 """Run one server and end it when whoever started it is gone, however that happened.
 
-The starter holds the only write end of this process's stdin.  Lines are signal numbers to pass on; end of file means that the
-starter died (`kill -9`, out of memory, a lost terminal): the server then gets its stop signal, after five seconds SIGKILL, and
-its directory is removed.
+The starter holds the only write end of this process's stdin.  Lines are signal numbers to pass on; end of
+file means that the starter died (`kill -9`, out of memory, a lost terminal): the server then gets its stop
+signal, after five seconds SIGKILL, and its directory is removed.
 
-Why not `PR_SET_PDEATHSIG`: it is Linux only, it fires when the *thread* that started the server ends, a change of user clears it,
-and it would leave the directory behind.  Being the server's parent, this process can never signal a recycled process id.
+Why not `PR_SET_PDEATHSIG`: it is Linux only, it fires when the *thread* that started the server ends, a
+change of user clears it, and it would leave the directory behind.  Being the server's parent, this process
+can never signal a recycled process id.
 
 Run as a script with `python -I -S`, so it imports nothing but the standard library.
 """
@@ -57,9 +58,14 @@ def main() -> int:
     options = parser.parse_args()
     groups = None if options.uid is None else ()
     child = subprocess.Popen(
-        options.command, stdin=subprocess.DEVNULL, stdout=sys.stderr, user=options.uid, group=options.gid, extra_groups=groups
+        options.command,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        user=options.uid,
+        group=options.gid,
+        extra_groups=groups,
     )
-    print(child.pid, flush=True)  # noqa: T201 - the answer to the starter
+    print(child.pid, flush=True)
     guardian = Guardian(child, options.stop_signal)
     threading.Thread(target=guardian.obey, daemon=True).start()
     code = child.wait()

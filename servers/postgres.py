@@ -4,9 +4,10 @@
 ...     name = server.create_database()
 ...     connection = psycopg2.connect(server.dsn(name))
 
-It runs as any user (as root it drops to an unprivileged account), with `wal_level=logical` and a random SCRAM password, in a
-temporary directory that goes away with it, also when the process that started it is killed (see `guardian.py`).  Committed
-rows survive `kill()` and `restart()`: only the machine's own power cut is not provided for (`fsync=off`).
+It runs as any user (as root it drops to an unprivileged account), with `wal_level=logical` and a random SCRAM
+password, in a temporary directory that goes away with it, also when the process that started it is killed
+(see `guardian.py`).  Committed rows survive `kill()` and `restart()`: only the machine's own power cut is not
+provided for (`fsync=off`).
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 SETTINGS: dict[str, str | int] = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
-    "fsync": "off",  # the directory is thrown away; synchronous_commit stays on, or a crash would lose committed rows
+    # The directory is thrown away; but synchronous_commit stays on, or a crash would lose committed rows.
+    "fsync": "off",
     "full_page_writes": "off",
     "wal_level": "logical",
     "timezone": "UTC",
@@ -51,9 +53,14 @@ class PostgresServer:
     """One PostgreSQL cluster on a free loopback port."""
 
     def __init__(
-        self, settings: dict[str, str | int] | None = None, *, binaries: Path | None = None, user: str = "elt", password: str = ""
+        self,
+        settings: dict[str, str | int] | None = None,
+        *,
+        binaries: Path | None = None,
+        user: str = "elt",
+        password: str = "",
     ) -> None:
-        """Describe a server; `settings` are those of postgresql.conf, `binaries` a folder with its programs."""
+        """Describe a server; `settings` are postgresql.conf's, `binaries` a folder with its programs."""
         self.settings = {**SETTINGS, **(settings or {})}
         self.binaries = binaries
         self.user = user
@@ -109,8 +116,8 @@ class PostgresServer:
     def stop(self) -> None:
         """Stop the server as `pg_ctl stop -m immediate` does; `start()` recovers from its log.
 
-        A fast stop would wait for every logical replication client to confirm the last record, and hang when that client is
-        the test itself.
+        A fast stop would wait for every logical replication client to confirm the last record, and hang when
+        that client is the test itself.
         """
         self._end(signal.SIGQUIT)
 
@@ -144,8 +151,14 @@ class PostgresServer:
     # --- how to reach it ---
 
     def dsn(self, dbname: str = "postgres", **options: str | int | Path) -> str:
-        """Return libpq's connection string; `options` are libpq's own and win (`port=` of a proxy, `sslmode=`)."""
-        own = {"host": self.host, "port": self.port, "user": self.user, "password": self.password, "dbname": dbname}
+        """Return libpq's connection string; `options` are libpq's own and win (a proxy's `port=`)."""
+        own = {
+            "host": self.host,
+            "port": self.port,
+            "user": self.user,
+            "password": self.password,
+            "dbname": dbname,
+        }
         return make_dsn(**{key: str(value) for key, value in {**own, **options}.items()})
 
     def connect(self, dbname: str = "postgres", **options: str | int | Path) -> Connection:
@@ -154,11 +167,18 @@ class PostgresServer:
 
     def airflow_uri(self, dbname: str = "postgres") -> str:
         """Return the value of an AIRFLOW_CONN_* variable as a URI."""
-        return f"postgres://{quote(self.user)}:{quote(self.password)}@{self.host}:{self.port}/{quote(dbname, safe='')}"
+        login = f"{quote(self.user)}:{quote(self.password)}"
+        return f"postgres://{login}@{self.host}:{self.port}/{quote(dbname, safe='')}"
 
     def airflow_connection(self, dbname: str = "postgres", **extra: object) -> str:
-        """Return the value of an AIRFLOW_CONN_* variable as JSON, with `extra` (sslmode, sslrootcert, options ...)."""
-        own = {"host": self.host, "port": self.port, "login": self.user, "password": self.password, "schema": dbname}
+        """Return the value of an AIRFLOW_CONN_* variable as JSON, with `extra` (sslmode, options ...)."""
+        own = {
+            "host": self.host,
+            "port": self.port,
+            "login": self.user,
+            "password": self.password,
+            "schema": dbname,
+        }
         return json.dumps({"conn_type": "postgres", **own, "extra": extra})
 
     # --- databases ---
@@ -206,12 +226,23 @@ class PostgresServer:
         secret.write_text(self.password)
         if self._account:
             self._account.own(secret)
-        options: list[str | Path] = ["-U", self.user, "-A", "scram-sha-256", "--pwfile", secret, "-E", "UTF8", "--locale=C", "--no-sync"]
+        options: list[str | Path] = [
+            "-U",
+            self.user,
+            "-A",
+            "scram-sha-256",
+            "--pwfile",
+            secret,
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]
         run_as(self._account, [binaries / "initdb", "-D", directory / "data", *options], cwd=directory)
         secret.unlink()
 
     def _try_start(self, deadline: float) -> bool:
-        """Start the server once; False when sessions of a crash are not gone yet and it is worth another try."""
+        """Start the server once; False when sessions of a crash are not gone yet: try again."""
         assert self._programs
         assert self.directory
         command: list[str | Path] = [self._programs / "postgres", "-D", self.directory / "data"]
@@ -219,7 +250,9 @@ class PostgresServer:
             command += ["-c", f"{name}={value}"]
         logged = len(self.log()) if (self.directory / "log").exists() else 0
         with (self.directory / "log").open("ab") as log:
-            self._process = GuardedProcess(command, log=log, cwd=self.directory, stop_signal=signal.SIGQUIT, account=self._account)
+            self._process = GuardedProcess(
+                command, log=log, cwd=self.directory, stop_signal=signal.SIGQUIT, account=self._account
+            )
         while self._process.running and time.monotonic() < deadline:
             if self._answers():
                 return True

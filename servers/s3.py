@@ -2,10 +2,11 @@ r"""A throw-away S3: moto in a process of its own, behind a front that injects w
 
 >>> with S3Server() as s3:
 ...     s3.create_bucket("stage")
-...     s3.refuse("PUT", r"manifest\.json$", status=503, code="SlowDown")      # once
-...     s3.cut("PUT", r"manifest\.json$", when="after")                        # stored, but the answer is lost
+...     s3.refuse("PUT", r"manifest\.json$", status=503, code="SlowDown")  # once
+...     s3.cut("PUT", r"manifest\.json$", when="after")  # stored, but the answer is lost
 
-moto checks neither signatures nor checksums, so a green test with a wrong secret proves nothing: inject the refusal.
+moto checks neither signatures nor checksums, so a green test with a wrong secret proves nothing: inject the
+refusal.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ REGION = "us-east-1"
 class S3Server:
     """moto's S3 (and STS, KMS ...) on a free loopback port."""
 
-    def __init__(self, *, access_key: str = "AKIATHROWAWAY", secret_key: str = "throw-away") -> None:  # noqa: S107 - no secret
+    def __init__(self, *, access_key: str = "AKIATHROWAWAY", secret_key: str = "throw-away") -> None:
         """Describe a server; the keys are what its clients use, moto takes any."""
         self.access_key = access_key
         self.secret_key = secret_key
@@ -87,7 +88,7 @@ class S3Server:
 
     # --- use ---
 
-    def client(self, **options: Any) -> S3Client:  # noqa: ANN401 - boto3's own options
+    def client(self, **options: Any) -> S3Client:
         """Return a boto3 client that does not retry by itself; `options` are those of `boto3.client`."""
         own: dict[str, Any] = {
             "endpoint_url": self.endpoint_url,
@@ -105,26 +106,34 @@ class S3Server:
         return name
 
     def airflow_connection(self, **extra: object) -> str:
-        """Return the value of an AIRFLOW_CONN_* variable as JSON; `extra` adds to its own (role_arn, config_kwargs ...)."""
+        """Return the value of an AIRFLOW_CONN_* variable as JSON; `extra` adds to its own (role_arn ...)."""
         own = {"endpoint_url": self.endpoint_url, "region_name": REGION}
-        return json.dumps({"conn_type": "aws", "login": self.access_key, "password": self.secret_key, "extra": {**own, **extra}})
+        return json.dumps(
+            {
+                "conn_type": "aws",
+                "login": self.access_key,
+                "password": self.secret_key,
+                "extra": {**own, **extra},
+            }
+        )
 
     # --- faults ---
 
-    def refuse(  # noqa: PLR0913 - most by name
+    def refuse(
         self, method: str, key: str, *, status: int, code: str, times: int = 1, skip: int = 0
     ) -> Fault:
-        """Answer requests of `method` whose `/bucket/key` matches the regular expression `key` with an S3 error.
+        """Answer requests of `method` whose `/bucket/key` matches the pattern `key` with an S3 error.
 
-        It happens `times` times, after `skip` matching requests have passed; the returned fault counts in `hits`.
+        It happens `times` times, after `skip` matching requests have passed; the returned fault counts in
+        `hits`.
         """
         return self._front.inject(Fault(method, key, status=status, code=code, times=times, skip=skip))
 
     def cut(self, method: str, key: str, *, when: When, times: int = 1, skip: int = 0) -> Fault:
         """Reset the connection of matching requests.
 
-        "before": moto never sees the request.  "after": it does what is asked, but its answer is lost.  "body": the answer
-        breaks off half way.
+        "before": moto never sees the request.  "after": it does what is asked, but its answer is lost.
+        "body": the answer breaks off half way.
         """
         return self._front.inject(Fault(method, key, when=when, times=times, skip=skip))
 

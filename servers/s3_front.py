@@ -1,4 +1,4 @@
-"""An HTTP proxy in front of an S3 emulator: errors and cuts for chosen requests, and conditional writes one at a time."""
+"""An HTTP proxy in front of an S3 emulator: errors and cuts, and conditional writes one at a time."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ class S3Front:
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
         self._server = _Server((LOOPBACK, 0), functools.partial(_Exchange, self, upstream_port))
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="S3Front", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), name="S3Front", daemon=True
+        )
 
     @property
     def port(self) -> int:
@@ -100,7 +102,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as the standard library has it
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """Stay silent: clients that go away are part of the tests."""
 
 
@@ -110,7 +112,7 @@ class _Exchange(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
-    def __init__(self, front: S3Front, upstream_port: int, *connection: Any) -> None:  # noqa: ANN401 - whatever the base class takes
+    def __init__(self, front: S3Front, upstream_port: int, *connection: Any) -> None:
         """Serve a connection to its end, as the base class does."""
         self.front = front
         self.upstream_port = upstream_port
@@ -142,10 +144,14 @@ class _Exchange(BaseHTTPRequestHandler):
         return bytes(body)
 
     def _pass_on(self, body: bytes, cut: When | None) -> None:
-        # moto looks and then writes, each request in a thread: two conditional writes at once must not both win.
+        # moto looks and then writes, each request in a thread: two conditional writes at once must not both
+        # win.
         conditional = "If-None-Match" in self.headers or "If-Match" in self.headers
         upstream = http.client.HTTPConnection(LOOPBACK, self.upstream_port, timeout=ANSWER_SECONDS)
-        with contextlib.closing(upstream), self.front.conditional if conditional else contextlib.nullcontext():
+        with (
+            contextlib.closing(upstream),
+            self.front.conditional if conditional else contextlib.nullcontext(),
+        ):
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
                 if name.lower() not in HOP_BY_HOP | {"content-length"}:
@@ -159,7 +165,9 @@ class _Exchange(BaseHTTPRequestHandler):
             answer.read()
             self._reset()
             return
-        content = answer.read() if answer.length is None else None  # chunked: its length is known only at its end
+        content = (
+            answer.read() if answer.length is None else None
+        )  # chunked: its length is known only at its end
         length = answer.headers.get("Content-Length") if content is None else str(len(content))
         self.send_response_only(answer.status, answer.reason)
         for name, value in answer.headers.items():
@@ -181,7 +189,7 @@ class _Exchange(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
     def _refuse(self, fault: Fault, path: str) -> None:
-        text = f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{fault.code}</Code><Message>Injected for {path}</Message></Error>"
+        text = f"<Error><Code>{fault.code}</Code><Message>Injected for {path}</Message></Error>"
         content = b"" if self.command == "HEAD" else text.encode()
         self.send_response_only(fault.status)
         self.send_header("Content-Type", "application/xml")

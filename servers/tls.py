@@ -2,11 +2,12 @@
 
 >>> authority = Authority.create(directory)
 >>> with TlsFront(server.port, authority.issue("server", ["localhost"])) as front:
-...     psycopg2.connect(server.dsn(host="localhost", port=front.port, sslmode="verify-full", sslrootcert=authority.certificate))
+...     options = {"sslmode": "verify-full", "sslrootcert": authority.certificate}
+...     psycopg2.connect(server.dsn(host="localhost", port=front.port, **options))
 
-The handshake is real; connections that do not ask for TLS are refused.  The password is checked by PostgreSQL behind it, without
-channel binding (`channel_binding=require` cannot work).  A client without the certificate asked for sees the connection end, not
-the TLS alert that says why.
+The handshake is real; connections that do not ask for TLS are refused.  The password is checked by PostgreSQL
+behind it, without channel binding (`channel_binding=require` cannot work).  A client without the certificate
+asked for sees the connection end, not the TLS alert that says why.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ GSS_ENCRYPTION_REQUEST = bytes.fromhex("0000000804d21630")
 class TlsFront(LoopbackServer):
     """Answers a client's SSLRequest, does the handshake and passes what is inside to a plain server."""
 
-    def __init__(self, upstream_port: int, certificate: Certificate, *, clients: Authority | None = None) -> None:
+    def __init__(
+        self, upstream_port: int, certificate: Certificate, *, clients: Authority | None = None
+    ) -> None:
         """Stand in front of a PostgreSQL; with `clients`, only clients whose certificate it signed get in."""
         super().__init__()
         self.upstream_port = upstream_port

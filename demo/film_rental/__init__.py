@@ -1,4 +1,4 @@
-"""A film rental business in PostgreSQL, generated: fifteen tables with about 50,000 rows, and what happens to them later.
+"""A film rental business in PostgreSQL, generated: fifteen tables, about 50,000 rows.
 
 create(connection)            the database, the same for the same seed
 change(connection, seed)      a day of business, and how many rows it inserted and updated

@@ -13,7 +13,17 @@ from psycopg2.extras import execute_values
 
 from demo.film_rental import names
 from demo.film_rental.loading import add_payment_months
-from demo.film_rental.rows import CUSTOMER_COLUMNS, FILM_COLUMNS, Row, address, customer, film, period, preferences, price
+from demo.film_rental.rows import (
+    CUSTOMER_COLUMNS,
+    FILM_COLUMNS,
+    Row,
+    address,
+    customer,
+    film,
+    period,
+    preferences,
+    price,
+)
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -48,21 +58,28 @@ class Day:
         """Choose some of the keys."""
         return self.random.sample(keys, min(count, len(keys)))
 
-    def insert(self, table: str, columns: str, rows: Sequence[Row], *, key: bool = True, last_update: str = "now()") -> list[int]:
+    def insert(
+        self, table: str, columns: str, rows: Sequence[Row], *, key: bool = True, last_update: str = "now()"
+    ) -> list[int]:
         """Insert rows and return their keys."""
         if not rows:
             return []
         returned = f"{table}_id" if key else "0"
         statement = f"INSERT INTO {table} ({columns}, last_update) VALUES %s RETURNING {returned}"
         template = f"({', '.join(['%s'] * len(rows[0]))}, {last_update})"
-        keys = [row[0] for row in execute_values(self.cursor, statement, rows, template, page_size=len(rows), fetch=True)]
+        keys = [
+            row[0]
+            for row in execute_values(self.cursor, statement, rows, template, page_size=len(rows), fetch=True)
+        ]
         self.changes[table].inserted += len(keys)
         return keys
 
     def update(self, table: str, keys: Sequence[int], assignment: str, *values: object) -> None:
         """Update rows by key."""
         condition = f"{table}_id = ANY(%s)"
-        self.cursor.execute(f"UPDATE {table} SET {assignment}, last_update = now() WHERE {condition}", (*values, list(keys)))
+        self.cursor.execute(
+            f"UPDATE {table} SET {assignment}, last_update = now() WHERE {condition}", (*values, list(keys))
+        )
         self.changes[table].updated += self.cursor.rowcount
 
     # --- what happens ---
@@ -71,14 +88,23 @@ class Day:
         """Add actors and films with their cast and copies, change a few prices, correct names."""
         random, categories = self.random, self.ids("category")
         known, films_before = self.ids("actor"), self.ids("film")
-        actors = self.insert("actor", "first_name, last_name", [names.person(random) for _ in range(random.randint(3, 6))])
+        actors = self.insert(
+            "actor", "first_name, last_name", [names.person(random) for _ in range(random.randint(3, 6))]
+        )
         films = self.insert("film", FILM_COLUMNS, [film(random) for _ in range(random.randint(5, 10))])
         cast = [(actor, number) for number in films for actor in self.some([*actors, *known], 5)]
         self.insert("film_actor", "actor_id, film_id", cast, key=False)
-        self.insert("film_category", "film_id, category_id", [(number, random.choice(categories)) for number in films], key=False)
+        self.insert(
+            "film_category",
+            "film_id, category_id",
+            [(number, random.choice(categories)) for number in films],
+            key=False,
+        )
         copies = [(number, random.choice(self.ids("store"))) for number in films for _ in range(3)]
         self.insert("inventory", "film_id, store_id", copies)
-        self.update("film", self.some(films_before, random.randint(8, 15)), "rental_rate = rental_rate + 0.50")
+        self.update(
+            "film", self.some(films_before, random.randint(8, 15)), "rental_rate = rental_rate + 0.50"
+        )
         self.update("actor", self.some(known, 2), "last_name = %s", random.choice(names.LAST_NAMES))
 
     def customers_come_and_go(self) -> None:
@@ -86,11 +112,19 @@ class Day:
         random, before, cities = self.random, self.ids("customer"), self.ids("city")
         joining = range(random.randint(6, 12))
         homes = self.insert(
-            "address", "address, address2, district, city_id, postal_code, phone", [address(random, len(cities)) for _ in joining]
+            "address",
+            "address, address2, district, city_id, postal_code, phone",
+            [address(random, len(cities)) for _ in joining],
         )
-        self.insert("customer", CUSTOMER_COLUMNS, [customer(random, max(before) + 1 + at, homes[at]) for at in joining])
+        self.insert(
+            "customer",
+            CUSTOMER_COLUMNS,
+            [customer(random, max(before) + 1 + at, homes[at]) for at in joining],
+        )
         chosen = self.some(before, 30)
-        self.update("address", self.addresses_of(chosen[:10]), "address = %s, address2 = NULL", names.street(random))
+        self.update(
+            "address", self.addresses_of(chosen[:10]), "address = %s, address2 = NULL", names.street(random)
+        )
         self.update("customer", chosen[10:14], "active = false, email = NULL")
         self.update("customer", chosen[14:], "preferences = %s::jsonb", preferences(random))
 
@@ -111,36 +145,54 @@ class Day:
             return start, *who, period(start, start + timedelta(days=random.randint(3, 7)))
 
         columns = "rental_date, inventory_id, customer_id, staff_id, rental_period"
-        rentals = self.insert("rental", columns, [rented(random.randint(1, 600)) for _ in range(random.randint(60, 120))])
-        rentals += self.insert("rental", columns, [rented(random.randint(600, 2000)) for _ in range(5)], last_update=LATE)
+        rentals = self.insert(
+            "rental", columns, [rented(random.randint(1, 600)) for _ in range(random.randint(60, 120))]
+        )
+        rentals += self.insert(
+            "rental", columns, [rented(random.randint(600, 2000)) for _ in range(5)], last_update=LATE
+        )
         self.update("rental", self.some(still_out, 40), "return_date = now()")
         self.rentals_are_paid(rentals, now)
 
     def rentals_are_paid(self, rentals: Sequence[int], now: datetime) -> None:
-        """Book payments: most new rentals at once, old debts into the month they belong to, and some corrections."""
+        """Book payments: of most new rentals, of old debts into the month they belong to, and corrections."""
         random = self.random
         before = self.ids("payment")
         add_payment_months(self.cursor, now, now)
         columns = "rental_id, customer_id, staff_id, amount, payment_date"
-        self.insert("payment", columns, [(*debt, price(random), now) for debt in self.debts(self.some(rentals, len(rentals) * 9 // 10))])
-        unpaid = "NOT EXISTS (SELECT FROM payment WHERE payment.rental_id = rental.rental_id) AND rental_date < %s"
-        self.cursor.execute(f"SELECT rental_id, rental_date FROM rental WHERE {unpaid} ORDER BY 1 LIMIT 200", (now - timedelta(days=30),))
+        self.insert(
+            "payment",
+            columns,
+            [(*debt, price(random), now) for debt in self.debts(self.some(rentals, len(rentals) * 9 // 10))],
+        )
+        unpaid = (
+            "NOT EXISTS (SELECT FROM payment WHERE payment.rental_id = rental.rental_id) AND rental_date < %s"
+        )
+        self.cursor.execute(
+            f"SELECT rental_id, rental_date FROM rental WHERE {unpaid} ORDER BY 1 LIMIT 200",
+            (now - timedelta(days=30),),
+        )
         dates = dict(self.cursor.fetchall())
         debts = self.debts(self.some(sorted(dates), 6))
-        self.insert("payment", columns, [(*debt, price(random), dates[debt[0]]) for debt in debts], last_update=LATE)
+        self.insert(
+            "payment", columns, [(*debt, price(random), dates[debt[0]]) for debt in debts], last_update=LATE
+        )
         self.update("payment", self.some(before, 12), "amount = greatest(amount - 0.50, 0)")
 
     def debts(self, rentals: Sequence[int]) -> list[tuple[int, int, int]]:
         """Return rental, customer and staff of rentals."""
-        self.cursor.execute("SELECT rental_id, customer_id, staff_id FROM rental WHERE rental_id = ANY(%s) ORDER BY 1", (list(rentals),))
+        self.cursor.execute(
+            "SELECT rental_id, customer_id, staff_id FROM rental WHERE rental_id = ANY(%s) ORDER BY 1",
+            (list(rentals),),
+        )
         return [(rental, who, staff) for rental, who, staff in self.cursor.fetchall()]
 
 
 def change(connection: Connection, seed: int = 1) -> dict[str, Change]:
-    """Do a day of business in one transaction, commit, and return how many rows of each table were inserted and updated.
+    """Do a day of business in one transaction, commit, and count the rows inserted and updated.
 
-    What is new or changed has `last_update = now()`, but for a few rows entered two minutes late; some payments belong to
-    months long past.
+    What is new or changed has `last_update = now()`, but for a few rows entered two minutes late; some
+    payments belong to months long past.
     """
     with connection, connection.cursor() as cursor:
         day = Day(cursor, seed)
@@ -151,7 +203,7 @@ def change(connection: Connection, seed: int = 1) -> dict[str, Change]:
 
 
 def add_column(connection: Connection) -> str:
-    """Add a column with a default to `customer` and return its name; every row has the value at once, none is rewritten."""
+    """Add a column with a default to `customer` and return its name; no row is rewritten."""
     with connection, connection.cursor() as cursor:
         cursor.execute("ALTER TABLE customer ADD COLUMN loyalty_tier text NOT NULL DEFAULT 'bronze'")
     return "loyalty_tier"

@@ -27,13 +27,14 @@ INSERT INTO events
 SELECT n,
        mod(n * 7919, 100003)::integer,
        'event ' || md5(n::text),
-       CASE mod(n, 7) WHEN 0 THEN NULL ELSE (ARRAY['new', 'paid', 'packed', 'shipped', 'delivered', 'returned'])[mod(n, 7)] END,
+       (ARRAY['new', 'paid', 'packed', 'shipped', 'delivered', 'returned', NULL])[mod(n, 7) + 1],
        mod(n * 104729, 100000000)::numeric / 100,
        timestamptz '2024-01-01 00:00:00.123456+00' + n * interval '1.500001 seconds',
        date '2024-01-01' + mod(n, 730)::integer,
        mod(n, 3) = 0,
        CASE WHEN mod(n, 11) = 0 THEN NULL ELSE mod(n * 15485863, 1000003)::double precision / 997 END,
-       ('{"page": ' || mod(n, 500) || ', "referrer": "campaign-' || mod(n, 41) || '", "tags": ["a' || mod(n, 5) || '", "b"]}')::jsonb
+       ('{"page": ' || mod(n, 500) || ', "referrer": "campaign-' || mod(n, 41)
+           || '", "tags": ["a' || mod(n, 5) || '", "b"]}')::jsonb
 FROM generate_series(%s::bigint, %s::bigint) AS n
 """
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 SERIAL_KEYS = """
-    SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' AND is_identity = 'YES'
+    SELECT table_name, column_name FROM information_schema.columns
+    WHERE table_schema = 'public' AND is_identity = 'YES'
 """
 
 
@@ -33,7 +34,9 @@ def create(connection: Connection, seed: int = 7, scale: float = 1.0) -> dict[st
         cursor.execute((HERE / "tables.sql").read_text())
         add_payment_months(cursor, OPENED, CLOSED)
         for table, (columns, rows) in business.tables().items():
-            cursor.copy_expert(f"COPY {table} ({columns}, last_update) FROM STDIN", copy_text(rows(business.stream(table))))
+            cursor.copy_expert(
+                f"COPY {table} ({columns}, last_update) FROM STDIN", copy_text(rows(business.stream(table)))
+            )
             counts[table] = cursor.rowcount
         cursor.execute((HERE / "constraints.sql").read_text())
         _continue_keys(cursor)
@@ -47,7 +50,9 @@ def add_payment_months(cursor: Cursor, first: datetime, last: datetime) -> None:
     while month <= last:
         following = (month + timedelta(days=32)).replace(day=1)
         cursor.execute(
-            f"CREATE TABLE IF NOT EXISTS payment_{month:%Y_%m} PARTITION OF payment FOR VALUES FROM (%s) TO (%s)", (month, following)
+            f"CREATE TABLE IF NOT EXISTS payment_{month:%Y_%m} PARTITION OF payment "
+            "FOR VALUES FROM (%s) TO (%s)",
+            (month, following),
         )
         month = following
 
@@ -78,4 +83,6 @@ def _continue_keys(cursor: Cursor) -> None:
     """Let the identity columns continue after the loaded rows."""
     cursor.execute(SERIAL_KEYS)
     for table, column in cursor.fetchall():
-        cursor.execute(f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), (SELECT max({column}) FROM {table}))")
+        cursor.execute(
+            f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), max({column})) FROM {table}"
+        )

@@ -29,7 +29,7 @@ class FilmRental:
     """Generates the rows of each table, in the order in which they refer to each other."""
 
     def __init__(self, seed: int, scale: float) -> None:
-        """Prepare to generate; every table has its own stream, so that one more actor does not change every rental."""
+        """Prepare to generate; every table has random numbers of its own."""
         self.seed = seed
         self.actors, self.films, self.customers, self.rentals = (
             max(20, round(count * scale)) for count in (ACTORS, FILMS, CUSTOMERS, RENTALS)
@@ -45,13 +45,19 @@ class FilmRental:
             "category": ("category_id, name", self.categories),
             "country": ("country_id, country", self.countries),
             "city": ("city_id, city, country_id", self.city_rows),
-            "address": ("address_id, address, address2, district, city_id, postal_code, phone", self.address_rows),
+            "address": (
+                "address_id, address, address2, district, city_id, postal_code, phone",
+                self.address_rows,
+            ),
             "actor": ("actor_id, first_name, last_name", self.actor_rows),
             "film": (f"film_id, {FILM_COLUMNS}", self.film_rows),
             "film_actor": ("actor_id, film_id", self.film_actors),
             "film_category": ("film_id, category_id", self.film_categories),
             "store": ("store_id, manager_staff_id, address_id", self.stores),
-            "staff": ("staff_id, first_name, last_name, address_id, email, store_id, active, username, picture", self.staff),
+            "staff": (
+                "staff_id, first_name, last_name, address_id, email, store_id, active, username, picture",
+                self.staff,
+            ),
             "customer": (f"customer_id, {CUSTOMER_COLUMNS}", self.customer_rows),
             "inventory": ("inventory_id, film_id, store_id", self.inventory),
             "rental": (
@@ -109,7 +115,8 @@ class FilmRental:
     def film_categories(self, random: Random) -> Iterator[Row]:
         """Yield which film is of which category; some are of two."""
         for number in range(1, self.films + 1):
-            for category in random.sample(range(1, len(names.CATEGORIES) + 1), random.choice((1, 1, 1, 1, 2))):
+            count = random.choice((1, 1, 1, 1, 2))
+            for category in random.sample(range(1, len(names.CATEGORIES) + 1), count):
                 yield number, category, instant(random)
 
     def stores(self, _random: Random) -> Iterator[Row]:
@@ -124,7 +131,8 @@ class FilmRental:
             store = (number - 1) % STORES + 1
             picture = portrait(random) if number % 4 else None
             mail = names.email(first, last, number)
-            yield number, first, last, STORES + number, mail, store, number != STAFF, f"staff{number}", picture, instant(random)
+            person = (number, first, last, STORES + number, mail, store)
+            yield *person, number != STAFF, f"staff{number}", picture, instant(random)
 
     def customer_rows(self, random: Random) -> Iterator[Row]:
         """Yield customers."""
@@ -145,8 +153,11 @@ class FilmRental:
         for number in range(1, self.rentals + 1):
             rented = OPENED + number * step + timedelta(microseconds=random.randrange(1_000_000))
             due = rented + timedelta(days=random.randint(3, 7))
-            back = None if random.random() < STILL_OUT else rented + timedelta(minutes=random.randint(600, 14_000))
-            copy, customer_id, staff_id = (random.randint(1, count) for count in (self.copies, self.customers, STAFF))
+            returned = rented + timedelta(minutes=random.randint(600, 14_000))
+            back = None if random.random() < STILL_OUT else returned
+            copy, customer_id, staff_id = (
+                random.randint(1, count) for count in (self.copies, self.customers, STAFF)
+            )
             yield number, rented, copy, customer_id, staff_id, period(rented, due), back, back or rented
 
     def payments(self, random: Random) -> Iterator[Row]:
@@ -162,8 +173,8 @@ class FilmRental:
 
 
 FILM_COLUMNS = (
-    "title, description, release_year, language_id, original_language_id, rental_duration, rental_rate, length, replacement_cost, "
-    "rating, special_features"
+    "title, description, release_year, language_id, original_language_id, rental_duration, rental_rate, "
+    "length, replacement_cost, rating, special_features"
 )
 CUSTOMER_COLUMNS = "store_id, first_name, last_name, email, address_id, active, preferences, create_date"
 
@@ -198,8 +209,10 @@ def film(random: Random) -> Row:
     features = sorted(random.sample(names.FEATURES, random.randint(0, 4))) if random.random() < 0.95 else None
     cost = f"{random.randint(9, 29)}.99"
     rate = random.choice(("0.99", "2.99", "4.99"))
-    year, days, length = random.randint(1931, 2025), random.randint(3, 7), random.choice((None, *range(46, 186)))
-    return names.title(random), names.plot(random), year, language, original, days, rate, length, cost, random.choice(RATINGS), features
+    year, days = random.randint(1931, 2025), random.randint(3, 7)
+    length, rating = random.choice((None, *range(46, 186))), random.choice(RATINGS)
+    title, plot = names.title(random), names.plot(random)
+    return title, plot, year, language, original, days, rate, length, cost, rating, features
 
 
 def customer(random: Random, number: int, address_id: int) -> Row:
@@ -207,7 +220,8 @@ def customer(random: Random, number: int, address_id: int) -> Row:
     first, last = names.person(random)
     joined = instant(random).date()
     mail = names.email(first, last, number) if random.random() < 0.97 else None
-    return random.randint(1, STORES), first, last, mail, address_id, random.random() < 0.97, preferences(random), joined
+    store, active = random.randint(1, STORES), random.random() < 0.97
+    return store, first, last, mail, address_id, active, preferences(random), joined
 
 
 def preferences(random: Random) -> str:
@@ -224,6 +238,13 @@ def portrait(random: Random) -> bytes:
     """Return a small PNG of coloured squares."""
     side = 16
     lines = b"".join(b"\0" + random.randbytes(3 * side) for _ in range(side))
-    parts = ((b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
-    chunks = (struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts)
+    parts = (
+        (b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(lines)),
+        (b"IEND", b""),
+    )
+    chunks = (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in parts
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

@@ -79,7 +79,9 @@ def test_bandwidth(postgres_server: PostgresServer, proxy: PostgresFaultProxy) -
 
 
 @pytest.mark.parametrize("how", ["rst", "fin"])
-def test_an_answer_cut_in_the_middle(postgres_server: PostgresServer, proxy: PostgresFaultProxy, how: Cut) -> None:
+def test_an_answer_cut_in_the_middle(
+    postgres_server: PostgresServer, proxy: PostgresFaultProxy, how: Cut
+) -> None:
     session = postgres_server.connect(port=proxy.port)
     proxy.down.cut_after, proxy.down.cut_how = 100_000, how
     with pytest.raises(psycopg2.OperationalError):
@@ -102,7 +104,10 @@ def test_rst_and_fin_are_what_they_say(postgres_server: PostgresServer) -> None:
 
 
 def test_a_hang_lasts_until_the_connection_is_dropped(postgres_server: PostgresServer) -> None:
-    with FaultProxy(postgres_server.port) as proxy, socket.create_connection(("127.0.0.1", proxy.port)) as client:
+    with (
+        FaultProxy(postgres_server.port) as proxy,
+        socket.create_connection(("127.0.0.1", proxy.port)) as client,
+    ):
         proxy.up.cut_after, proxy.up.cut_how = 4, "hang"
         client.sendall(SSL_REQUEST)
         client.settimeout(0.2)
@@ -156,8 +161,13 @@ def test_a_server_that_is_away(proxy: PostgresFaultProxy, postgres_server: Postg
 
 @pytest.mark.parametrize("how", ["rst", "fin"])
 @pytest.mark.parametrize(("when", "committed"), [("before", 0), ("after", 1)])
-def test_a_lost_commit(  # noqa: PLR0913, PLR0917 - two parametrizations and three fixtures
-    postgres_server: PostgresServer, dbname: str, proxy: PostgresFaultProxy, when: When, committed: int, how: Cut
+def test_a_lost_commit(
+    postgres_server: PostgresServer,
+    dbname: str,
+    proxy: PostgresFaultProxy,
+    when: When,
+    committed: int,
+    how: Cut,
 ) -> None:
     session = postgres_server.connect(dbname, port=proxy.port)
     with session, session.cursor() as cursor:
@@ -172,7 +182,9 @@ def test_a_lost_commit(  # noqa: PLR0913, PLR0917 - two parametrizations and thr
     assert count(postgres_server, dbname) == committed
 
 
-def test_an_answer_that_never_comes(postgres_server: PostgresServer, dbname: str, proxy: PostgresFaultProxy) -> None:
+def test_an_answer_that_never_comes(
+    postgres_server: PostgresServer, dbname: str, proxy: PostgresFaultProxy
+) -> None:
     session = postgres_server.connect(dbname, port=proxy.port)
     session.autocommit = True
     cut = proxy.cut_on_query(b"CREATE", "after", how="hang")
@@ -186,7 +198,9 @@ def test_an_answer_that_never_comes(postgres_server: PostgresServer, dbname: str
     assert count(postgres_server, dbname) == 0
 
 
-def test_a_cut_happens_once_after_those_it_skips(postgres_server: PostgresServer, proxy: PostgresFaultProxy) -> None:
+def test_a_cut_happens_once_after_those_it_skips(
+    postgres_server: PostgresServer, proxy: PostgresFaultProxy
+) -> None:
     cut = proxy.cut_on_query(b"select", "before", skip=2)
     session = postgres_server.connect(port=proxy.port)
     seconds(session)
@@ -199,7 +213,9 @@ def test_a_cut_happens_once_after_those_it_skips(postgres_server: PostgresServer
     assert proxy.statements == [b"BEGIN", b"SELECT 1", b"SELECT 1", b"SELECT 3", b"BEGIN", b"SELECT 1"]
 
 
-def test_a_large_copy_passes_unharmed(postgres_server: PostgresServer, dbname: str, proxy: PostgresFaultProxy) -> None:
+def test_a_large_copy_passes_unharmed(
+    postgres_server: PostgresServer, dbname: str, proxy: PostgresFaultProxy
+) -> None:
     session = postgres_server.connect(dbname, port=proxy.port)
     with session, session.cursor() as cursor:
         cursor.execute("CREATE TABLE t (id int, word text)")
@@ -243,9 +259,17 @@ def test_prepared_statements_are_known_when_they_run(piece: int) -> None:
         + message(b"Q", b"SELECT 1\0")
     )
     messages = FrontendMessages()
-    seen = [found for start in range(0, len(stream), piece) for found in messages.feed(stream[start : start + piece])]
+    seen = [
+        found
+        for start in range(0, len(stream), piece)
+        for found in messages.feed(stream[start : start + piece])
+    ]
     assert b"".join(whole for whole, _ in seen) == stream
-    assert [statement for _, statement in seen if statement] == [b"INSERT INTO t VALUES ($1)", b"COMMIT", b"SELECT 1"]
+    assert [statement for _, statement in seen if statement] == [
+        b"INSERT INTO t VALUES ($1)",
+        b"COMMIT",
+        b"SELECT 1",
+    ]
 
 
 def test_an_extended_query_is_cut(postgres_server: PostgresServer, proxy: PostgresFaultProxy) -> None:

@@ -1,4 +1,4 @@
-"""The throw-away PostgreSQL: what it is, that it survives crashes, and that nothing of it survives its starter."""
+"""The throw-away PostgreSQL: what it is, what survives its crash, and that nothing survives its starter."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def test_logical_replication(postgres_server: PostgresServer, dbname: str) -> No
         cursor.execute("SELECT pg_create_logical_replication_slot('slot_of_servers_test', 'pgoutput', true)")
         cursor.execute("INSERT INTO t VALUES (1)")
         cursor.execute(
-            "SELECT string_agg(chr(get_byte(data, 0)), '' ORDER BY lsn) FROM pg_logical_slot_get_binary_changes("
+            "SELECT string_agg(chr(get_byte(data, 0)), '' ORDER BY lsn) "
+            "FROM pg_logical_slot_get_binary_changes("
             "'slot_of_servers_test', NULL, NULL, 'proto_version', '1', 'publication_names', 'p')"
         )
         assert cursor.fetchone() == ("BRIC",)
@@ -117,7 +118,11 @@ def test_airflow_connections(postgres_server: PostgresServer) -> None:
     assert described["extra"] == {"sslmode": "prefer"}
     uri = urlsplit(postgres_server.airflow_uri("postgres"))
     psycopg2.connect(
-        host=uri.hostname, port=uri.port, user=uri.username, password=described["password"], dbname=described["schema"]
+        host=uri.hostname,
+        port=uri.port,
+        user=uri.username,
+        password=described["password"],
+        dbname=described["schema"],
     ).close()
 
 
@@ -169,7 +174,9 @@ def test_nothing_is_left_after_close() -> None:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_nothing_is_left_when_the_starter_is_killed(how: signal.Signals) -> None:
     root = Path(__file__).parents[2]
-    starter = subprocess.Popen([sys.executable, "-c", STARTER], stdout=subprocess.PIPE, text=True, cwd=root, start_new_session=True)
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER], stdout=subprocess.PIPE, text=True, cwd=root, start_new_session=True
+    )
     assert starter.stdout
     pid, directory = starter.stdout.readline().split()
     os.killpg(starter.pid, how)  # the whole group, as a terminal or a CI runner does

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, HTTPClientError, ResponseStreamingError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    EndpointConnectionError,
+    HTTPClientError,
+    ResponseStreamingError,
+)
 
 from servers.s3 import S3Server
 
@@ -65,7 +71,10 @@ def test_an_empty_object(client: S3Client) -> None:
 def test_multipart(client: S3Client) -> None:
     content = os.urandom(12 << 20)
     client.upload_fileobj(
-        io.BytesIO(content), BUCKET, "big", Config=TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
+        io.BytesIO(content),
+        BUCKET,
+        "big",
+        Config=TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20),
     )
     read = io.BytesIO()
     client.download_fileobj(BUCKET, "big", read)
@@ -130,7 +139,7 @@ def test_a_refused_head(s3_server: S3Server, client: S3Client) -> None:
 
 
 @pytest.mark.parametrize(("when", "stored"), [("before", False), ("after", True)])
-def test_a_lost_put(s3_server: S3Server, client: S3Client, when: str, stored: bool) -> None:  # noqa: FBT001
+def test_a_lost_put(s3_server: S3Server, client: S3Client, when: str, stored: bool) -> None:
     key = f"lost-{when}"
     s3_server.cut("PUT", key, when="after" if stored else "before")
     with pytest.raises(HTTPClientError):
