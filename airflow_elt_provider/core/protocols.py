@@ -127,6 +127,9 @@ class Stage(Protocol):
     def delete(self, uris: Sequence[str]) -> None:
         """Delete files; those that are gone already do not matter."""
 
+    def collect_garbage(self, older_than: timedelta) -> Sequence[str]:
+        """Remove what killed tasks left unfinished (work folders, uploads; never files) and return the names."""
+
 
 class Destination(Protocol):
     """Keeps targets, checkpoints and receipts."""

@@ -1,0 +1,1 @@
+"""Object stores and folders where files wait between extract and merge."""

@@ -1,0 +1,285 @@
+"""A prefix of an S3 bucket."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from airflow_elt_provider.core.layout import load_file
+from airflow_elt_provider.core.protocols import StoredFile
+from airflow_elt_provider.errors import DataError, EltError, TransientError
+from airflow_elt_provider.stages.s3_errors import ObjectPlace, answered, s3_errors
+from airflow_elt_provider.stages.s3_settings import S3StageSettings
+from airflow_elt_provider.stages.uri import object_key, parse_stage_uri, safe_path, safe_prefix
+from airflow_elt_provider.stages.work_folders import remove_dead, work_folder
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_WRITER: Final = "elt-writer"
+"""Metadata that says which call wrote an object: a writer that was told "exists", or nothing, knows its own."""
+_DELETE_BATCH: Final = 1000
+_PAUSES: Final = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds before each try of a conditional write that met another one under way."""
+
+
+class S3Stage:
+    """Keeps files below a prefix. Its methods may be called by several threads at once.
+
+    :param client_factory: makes the boto3 client on first use. It must be the stage's own: everything it
+        writes becomes conditional (``If-None-Match: *``), multipart uploads too.
+    """
+
+    def __init__(self, client_factory: Callable[[], S3Client], bucket: str, prefix: str = "",
+                 settings: S3StageSettings = S3StageSettings()) -> None:  # noqa: B008 - frozen  # fmt: skip
+        uri = parse_stage_uri(f"s3://{bucket}/{prefix}")
+        self._bucket, self._prefix = uri.bucket, uri.path
+        self._factory, self._settings = client_factory, settings
+        self._made: S3Client | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"S3Stage({self.root!r})"
+
+    @property
+    def root(self) -> str:
+        """URI of the prefix."""
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    @property
+    def scheme(self) -> str:
+        """``s3``."""
+        return "s3"
+
+    @property
+    def _client(self) -> S3Client:
+        with self._lock:
+            if self._made is None:
+                client = self._factory()
+                for operation in ("PutObject", "CompleteMultipartUpload"):
+                    client.meta.events.register(
+                        f"before-parameter-build.s3.{operation}", _unless_there, f"elt-{operation}"
+                    )
+                self._made = client
+            return self._made
+
+    # --- writing ---
+
+    @contextlib.contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """Lend a folder on the worker's disk."""
+        with work_folder(self._settings.work) as folder:
+            yield folder
+
+    def put(self, local: Path, path: str) -> str:
+        """Upload a file in parts, remove it here and return its URI.
+
+        :raises DataError: when there is an object already.
+        """
+        place = self._place(safe_path(path))
+        if not self._write(place, partial(self._upload, local, place.key)):
+            raise DataError(
+                f"{place.uri} exists already and is not overwritten.",
+                hint="clear the task: it takes a new name",
+            )
+        local.unlink()
+        return place.uri
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Write a small object unless one is there, in one request."""
+        place = self._place(safe_path(path))
+        return self._write(place, partial(self._put_object, place.key, data))
+
+    def _upload(self, local: Path, key: str, writer: str) -> None:
+        from boto3.s3.transfer import create_transfer_manager
+
+        with create_transfer_manager(self._client, self._settings.transfer) as manager:
+            extra = {**self._settings.writing, "Metadata": {_WRITER: writer}}
+            manager.upload(str(local), self._bucket, key, extra).result()
+
+    def _put_object(self, key: str, data: bytes, writer: str) -> None:
+        metadata = {_WRITER: writer}
+        self._client.put_object(
+            Bucket=self._bucket, Key=key, Body=data, Metadata=metadata, **self._settings.writing
+        )
+
+    def _write(self, place: ObjectPlace, send: Callable[[str], None]) -> bool:
+        """Write unless there is an object, and find out who wrote it when the answer leaves that open.
+
+        A client repeats a request whose answer was lost, and is then told that the object exists.
+        """
+        from botocore.exceptions import ClientError
+
+        writer = uuid4().hex
+        for pause in _PAUSES:
+            time.sleep(pause)
+            try:
+                with s3_errors(place):
+                    send(writer)
+            except TransientError as lost:
+                return self._writer_after(lost, place) == writer
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code not in {
+                    "PreconditionFailed",
+                    "ConditionalRequestConflict",
+                    "NoSuchUpload",
+                    "412",
+                    "409",
+                }:
+                    raise
+                found = self._writer(place)
+                if found is not None:
+                    return found == writer
+            else:
+                return True
+        raise TransientError(f"{place.uri} is being written by others all the time.")
+
+    def _writer(self, place: ObjectPlace) -> str | None:
+        """Return who wrote an object ("" for a stranger), or None when there is none."""
+        try:
+            with s3_errors(place):
+                head = self._client.head_object(
+                    Bucket=self._bucket, Key=place.key, **self._settings.everywhere
+                )
+        except FileNotFoundError:
+            return None
+        return head["Metadata"].get(_WRITER, "")
+
+    def _writer_after(self, lost: TransientError, place: ObjectPlace) -> str:
+        try:
+            writer = self._writer(place)
+        except EltError:
+            raise lost from lost.__cause__
+        if writer is None:
+            raise lost
+        return writer
+
+    # --- reading ---
+
+    def read(self, uri: str) -> bytes:
+        """Return a small object. :raises FileNotFoundError: when it is gone."""
+        place = self._place_of(uri)
+        with s3_errors(place):
+            return self._client.get_object(Bucket=self._bucket, Key=place.key, **self._settings.everywhere)[
+                "Body"
+            ].read()
+
+    @contextlib.contextmanager
+    def fetch(self, uri: str) -> Iterator[Path]:
+        """Lend a local copy. :raises FileNotFoundError: when the object is gone."""
+        from boto3.s3.transfer import create_transfer_manager
+
+        place = self._place_of(uri)
+        with self.workspace() as folder:
+            copy = folder / Path(place.key).name
+            with s3_errors(place), create_transfer_manager(self._client, self._settings.transfer) as manager:
+                manager.download(self._bucket, place.key, str(copy), self._settings.everywhere).result()
+            yield copy
+
+    def exists(self, uri: str) -> bool:
+        """Whether the object is there."""
+        return self._writer(self._place_of(uri)) is not None
+
+    def list(self, path: str = "") -> Iterator[StoredFile]:
+        """List the objects below ``path`` in order of their keys."""
+        place = self._place(safe_prefix(path))
+        prefix = f"{place.key}/" if place.key else ""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=prefix, **self._settings.everywhere
+        )
+        with s3_errors(place):
+            for page in pages:
+                for found in page.get("Contents", []):
+                    if not found["Key"].endswith("/"):
+                        yield StoredFile(
+                            f"s3://{self._bucket}/{found['Key']}",
+                            found["Size"],
+                            found["LastModified"].astimezone(UTC),
+                        )
+
+    # --- removing ---
+
+    def delete(self, uris: Sequence[str]) -> None:
+        """Delete objects; all are tried before the first refusal is raised."""
+        keys = [self._place_of(uri).key for uri in uris]
+        refused: list[Any] = []
+        for start in range(0, len(keys), _DELETE_BATCH):
+            batch: Any = [{"Key": key} for key in keys[start : start + _DELETE_BATCH]]
+            with s3_errors(ObjectPlace(self._bucket, keys[start])):
+                answer = self._client.delete_objects(
+                    Bucket=self._bucket, Delete={"Objects": batch, "Quiet": True}, **self._settings.everywhere
+                )
+            refused += [error for error in answer.get("Errors", []) if error["Code"] != "NoSuchKey"]
+        if refused:
+            raise self._not_deleted(refused)
+
+    def _not_deleted(self, refused: Sequence[Any]) -> Exception:
+        from botocore.exceptions import ClientError
+
+        first = refused[0]
+        error = ClientError(
+            {"Error": {"Code": first["Code"], "Message": first.get("Message", "")}}, "DeleteObjects"
+        )
+        translated = answered(error, ObjectPlace(self._bucket, first["Key"])) or error
+        translated.add_note(f"{len(refused)} objects could not be deleted")
+        return translated
+
+    def collect_garbage(self, older_than: timedelta) -> Sequence[str]:
+        """Abort the uploads that killed tasks left unfinished; they cost storage, unseen.
+
+        Work folders on this worker's disk go too.
+        """
+        removed = remove_dead(self._settings.work, older_than)
+        if not self._settings.abort_uploads:
+            return removed
+        before = datetime.now(UTC) - older_than
+        uploads = [upload for upload in self._uploads() if upload["Initiated"] < before]
+        return (*removed, *(self._abort(upload) for upload in uploads))
+
+    def _uploads(self) -> Iterator[Any]:
+        prefix = f"{self._prefix}/" if self._prefix else ""
+        pages = self._client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=self._bucket, Prefix=prefix, **self._settings.everywhere
+        )
+        with s3_errors(ObjectPlace(self._bucket)):
+            for page in pages:
+                yield from (
+                    each for each in page.get("Uploads", []) if load_file(each["Key"].removeprefix(prefix))
+                )
+
+    def _abort(self, upload: Any) -> str:  # noqa: ANN401 - boto3's own record
+        from botocore.exceptions import ClientError
+
+        place = ObjectPlace(self._bucket, upload["Key"])
+        try:
+            with s3_errors(place):
+                self._client.abort_multipart_upload(
+                    Bucket=self._bucket,
+                    Key=place.key,
+                    UploadId=upload["UploadId"],
+                    **self._settings.everywhere,
+                )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchUpload":
+                raise
+        return f"{place.uri} (unfinished upload)"
+
+    # --- names ---
+
+    def _place(self, path: str) -> ObjectPlace:
+        return ObjectPlace(self._bucket, "/".join(part for part in (self._prefix, path) if part))
+
+    def _place_of(self, uri: str) -> ObjectPlace:
+        return self._place(object_key(uri, self.root))
+
+
+def _unless_there(params: dict[str, Any], **_: object) -> None:
+    params["IfNoneMatch"] = "*"
