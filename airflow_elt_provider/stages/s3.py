@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _WRITER: Final = "elt-writer"
-"""Metadata that says which call wrote an object: a writer that was told "exists", or nothing, knows its own."""
+"""Metadata that says which call wrote an object: a writer told "exists", or nothing, knows its own."""
 _DELETE_BATCH: Final = 1000
 _PAUSES: Final = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds before each try of a conditional write that met another one under way."""

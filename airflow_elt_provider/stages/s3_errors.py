@@ -138,7 +138,7 @@ def _denied(error: ClientError, message: str, place: ObjectPlace) -> Configurati
 def _key_refused(code: str, message: str, place: ObjectPlace) -> ConfigurationError:
     return ConfigurationError(
         f"The KMS key of {place.uri} cannot be used: {code} {message}".rstrip(),
-        hint="allow kms:GenerateDataKey and kms:Decrypt on the key to the identity of the stage's connection, "
+        hint="allow kms:GenerateDataKey and kms:Decrypt on the key to the stage's connection, "
         "in its policy and in the key's own, and see that the key exists and is enabled",
     )
 
