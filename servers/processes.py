@@ -14,7 +14,7 @@ from signal import SIGKILL, SIGTERM, Signals
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 LOOPBACK = "127.0.0.1"
 GUARDIAN = Path(__file__).with_name("guardian.py")
@@ -85,9 +85,7 @@ def run_as(account: Account | None, command: Sequence[str | Path], cwd: Path) ->
         extra_groups=() if account else None,
     )
     if done.returncode:
-        raise RuntimeError(
-            f"{command[0]} failed with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}"
-        )
+        raise RuntimeError(f"{command[0]} failed with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
 
 
@@ -107,8 +105,12 @@ class GuardedProcess:
         cwd: Path,
         stop_signal: Signals = SIGTERM,
         account: Account | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
-        """Start `command`; its output goes to `log`; `cwd` is removed if this process dies first."""
+        """Start `command`; its output goes to `log`; `cwd` is removed if this process dies first.
+
+        `env` is added to the environment.
+        """
         options = [f"--stop-signal={int(stop_signal)}", f"--remove={cwd}"]
         if account:
             options += [f"--uid={account.uid}", f"--gid={account.gid}"]
@@ -119,6 +121,7 @@ class GuardedProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
+            env={**os.environ, **(env or {})},
             start_new_session=True,
         )
         self.pid = self._child_pid(command)

@@ -119,9 +119,7 @@ class S3Server:
 
     # --- faults ---
 
-    def refuse(
-        self, method: str, key: str, *, status: int, code: str, times: int = 1, skip: int = 0
-    ) -> Fault:
+    def refuse(self, method: str, key: str, *, status: int, code: str, times: int = 1, skip: int = 0) -> Fault:
         """Answer requests of `method` whose `/bucket/key` matches the pattern `key` with an S3 error.
 
         It happens `times` times, after `skip` matching requests have passed; the returned fault counts in

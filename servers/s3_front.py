@@ -59,9 +59,7 @@ class S3Front:
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
         self._server = _Server((LOOPBACK, 0), functools.partial(_Exchange, self, upstream_port))
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), name="S3Front", daemon=True
-        )
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="S3Front", daemon=True)
 
     @property
     def port(self) -> int:
@@ -165,9 +163,7 @@ class _Exchange(BaseHTTPRequestHandler):
             answer.read()
             self._reset()
             return
-        content = (
-            answer.read() if answer.length is None else None
-        )  # chunked: its length is known only at its end
+        content = answer.read() if answer.length is None else None  # chunked: its length is known only at its end
         length = answer.headers.get("Content-Length") if content is None else str(len(content))
         self.send_response_only(answer.status, answer.reason)
         for name, value in answer.headers.items():

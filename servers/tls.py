@@ -31,9 +31,7 @@ GSS_ENCRYPTION_REQUEST = bytes.fromhex("0000000804d21630")
 class TlsFront(LoopbackServer):
     """Answers a client's SSLRequest, does the handshake and passes what is inside to a plain server."""
 
-    def __init__(
-        self, upstream_port: int, certificate: Certificate, *, clients: Authority | None = None
-    ) -> None:
+    def __init__(self, upstream_port: int, certificate: Certificate, *, clients: Authority | None = None) -> None:
         """Stand in front of a PostgreSQL; with `clients`, only clients whose certificate it signed get in."""
         super().__init__()
         self.upstream_port = upstream_port

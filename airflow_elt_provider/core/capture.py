@@ -45,7 +45,7 @@ _LATER = ("xmin", "fingerprint", "wal")
 
 
 def parse_capture(value: str | Capture | dict[str, Any], cursor_column: str | None = None) -> Capture:
-    """Accept ``"full"``, ``"cursor"`` (with ``cursor_column``), a dict such as ``{"cursor": "updated_at"}``, or a value.
+    """Accept ``"full"``, ``"cursor"`` (with ``cursor_column``), a dict like ``{"cursor": "updated_at"}``, or a value.
 
     :raises ConfigurationError: for an unknown capture or a missing, or superfluous, cursor column.
     """
@@ -53,7 +53,9 @@ def parse_capture(value: str | Capture | dict[str, Any], cursor_column: str | No
         return _from_dict(value)
     if value == "cursor":
         if not cursor_column:
-            raise ConfigurationError("capture='cursor' has no cursor_column.", hint="name it: cursor_column='updated_at'")
+            raise ConfigurationError(
+                "capture='cursor' has no cursor_column.", hint="name it: cursor_column='updated_at'"
+            )
         return Cursor(cursor_column)
     capture = Full() if value == "full" else value
     if isinstance(capture, str):

@@ -43,7 +43,9 @@ def evolve(dialect: Dialect, load: Load, target: TargetTable | None) -> Evolutio
     schema = load.manifest.schema
     refuse_unusable(load.manifest.schema, load.mode, load.manifest.source)
     if target is None:
-        columns = [(column.name, dialect.column_type(column)) for column in schema.columns] + _own_columns(dialect, load)
+        columns = [(column.name, dialect.column_type(column)) for column in schema.columns] + _own_columns(
+            dialect, load
+        )
         key = schema.primary_key if load.mode is not WriteMode.APPEND else ()
         return Evolution((dialect.create_table(load.target, columns, key),), ())
     found = [*_key_change(load, target), *_column_changes(dialect, load, target)]
@@ -52,10 +54,12 @@ def evolve(dialect: Dialect, load: Load, target: TargetTable | None) -> Evolutio
             raise SchemaDriftError(
                 f"{load.target}: {change.drift.value} {change.column!r}, target {change.before or 'has none'}, "
                 f"source {change.after or 'has none'}, and on_schema_drift is 'fail' for {change.drift.value!r}.",
-                hint=f"change the target by hand, or allow the change: on_schema_drift={{{change.drift.value!r}: 'evolve'}}",
+                hint=f"change the target by hand, or allow it: on_schema_drift={{{change.drift.value!r}: 'evolve'}}",
             )
     ddl = [sql for change, sql in found if sql and change.done is DriftAction.EVOLVE]
-    ddl += [dialect.add_column(load.target, *own) for own in _own_columns(dialect, load) if own[0] not in target.columns]
+    ddl += [
+        dialect.add_column(load.target, *own) for own in _own_columns(dialect, load) if own[0] not in target.columns
+    ]
     return Evolution(tuple(ddl), tuple(change for change, _ in found))
 
 

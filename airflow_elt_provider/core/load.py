@@ -103,7 +103,8 @@ class StagingRef:
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that :meth:`from_json` reads."""
         return {
-            "manifest": self.manifest.to_json(), "target": self.target, "staging": self.staging, "seconds": self.seconds,
+            "manifest": self.manifest.to_json(), "target": self.target, "staging": self.staging,
+            "seconds": self.seconds,
         }  # fmt: skip
 
     @classmethod

@@ -155,7 +155,9 @@ class Manifest:
             value = json.loads(data)
             version = value.pop("v")
             if version != FORMAT_VERSION:
-                raise DataError(f"{ref.uri} has manifest format {version}, this version reads {FORMAT_VERSION}.", hint=_AGAIN)
+                raise DataError(
+                    f"{ref.uri} has manifest format {version}, this version reads {FORMAT_VERSION}.", hint=_AGAIN
+                )
             return cls._from_json(value)
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{ref.uri} is not a manifest ({error}).", hint=_AGAIN) from error

@@ -30,7 +30,7 @@ class Interval:
         """
         if value is None or isinstance(value, Interval):
             return value
-        if isinstance(value, str) or len(value) != 2:
+        if isinstance(value, str) or len(value) != len(("start", "end")):
             raise ConfigurationError(f"interval={value!r} is not (start, end).", hint="give two values of the cursor")
         start, end = (part.isoformat() if hasattr(part, "isoformat") else str(part) for part in value)
         if "None" in {start, end}:

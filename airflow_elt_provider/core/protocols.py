@@ -70,7 +70,9 @@ class ChangeSet:
 class Source(Protocol):
     """Reads tables."""
 
-    def changes(self, extraction: Extraction, since: Position | None, until: Position | None = None) -> AbstractContextManager[ChangeSet]:
+    def changes(
+        self, extraction: Extraction, since: Position | None, until: Position | None = None
+    ) -> AbstractContextManager[ChangeSet]:
         """Open one snapshot and give what changed after ``since`` (None: everything), up to ``until`` where given.
 
         :raises ConfigurationError: for a missing table, column or privilege, or a capture that does not fit.

@@ -37,8 +37,8 @@ def extraction(  # noqa: PLR0913 - one parameter each of SyncTableOperator
 
     :raises ConfigurationError: names the parameter that cannot be meant.
     """
-    if interval is not None and capture == "full" and cursor_column:
-        capture = "cursor"
+    if capture == "full" and cursor_column:
+        capture = "cursor"  # cursor_column alone is the shorthand
     return Extraction(
         stream=stream,
         table=None if source_table is None else TableRef.of(source_table),
@@ -90,7 +90,9 @@ def names(value: Iterable[str] | str, parameter: str) -> tuple[str, ...]:
     """
     found = (value,) if isinstance(value, str) else tuple(value)
     if not all(isinstance(name, str) and name for name in found) or len(set(found)) != len(found):
-        raise ConfigurationError(f"{parameter}={found!r} is not a list of different names.", hint="name each column once")
+        raise ConfigurationError(
+            f"{parameter}={found!r} is not a list of different names.", hint="name each column once"
+        )
     return found
 
 

@@ -38,7 +38,7 @@ def type_name(kind: pa.DataType) -> str:
 
 
 def parse_type(text: str) -> pa.DataType:
-    """Read a type's name: ours (``int64``, ``timestamp[us, tz=UTC]``) or the spoken one (``bigint``, ``decimal(18,4)``).
+    """Read a type's name: ours (``int64``, ``timestamp[us]``) or the spoken one (``bigint``, ``decimal(18,4)``).
 
     :raises ConfigurationError: for an unknown name, or a decimal of more than 38 digits.
     """

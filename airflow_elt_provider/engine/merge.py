@@ -43,7 +43,9 @@ class SyncResult:
     manifest: Manifest | None = None
 
     @classmethod
-    def of(cls, receipt: Receipt, manifest: Manifest | None = None, seconds: dict[str, float] | None = None) -> SyncResult:
+    def of(
+        cls, receipt: Receipt, manifest: Manifest | None = None, seconds: dict[str, float] | None = None
+    ) -> SyncResult:
         """Return what a receipt says."""
         cursor = receipt.position.cursor if receipt.position else None
         return cls(
@@ -154,7 +156,7 @@ def _manifest(ref: ManifestRef, destination: Destination, stage: Stage) -> Manif
 
 def _gone(ref: ManifestRef, error: FileNotFoundError) -> DataError:
     return DataError(
-        f"{error.filename or error} of load {ref.load_id or ref.uri} is gone from the stage, and the load was not merged.",
+        f"{error.filename or error} of load {ref.load_id or ref.uri} is gone from the stage; the load was not merged.",
         hint="clear the load from its extract task on (stage files are kept for [elt] stage_retention)",
     )
 
@@ -176,8 +178,11 @@ def _position(manifest: Manifest) -> str | None:
 def _result(receipt: Receipt, manifest: Manifest | None, seconds: dict[str, float]) -> SyncResult:
     log.info(
         "%s: merge: %s inserted, %s updated, %s deleted of %s staged (load %s)", receipt.stream,
-        f"{receipt.inserted:,}", f"{receipt.updated:,}", f"{receipt.deleted:,}", f"{receipt.extracted:,}", receipt.load_id,
+        f"{receipt.inserted:,}", f"{receipt.updated:,}", f"{receipt.deleted:,}", f"{receipt.extracted:,}",
+        receipt.load_id,
     )  # fmt: skip
     for column, count in receipt.nulled.items():
-        log.warning("%s: %s values of %r have no equal in the destination and are NULL", receipt.stream, f"{count:,}", column)
+        log.warning(
+            "%s: %s values of %r have no equal in the destination and are NULL", receipt.stream, f"{count:,}", column
+        )
     return SyncResult.of(receipt, manifest, seconds)

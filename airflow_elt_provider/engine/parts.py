@@ -93,7 +93,10 @@ class PartWriter:
             # Dictionaries cost more time than zstd saves them space on rows fresh from a database: 4.0 s against
             # 2.1 s for 2 million rows.
             self._parquet = pq.ParquetWriter(
-                cast("IO[bytes]", self._file), table.schema, compression="zstd", compression_level=1,
+                cast("IO[bytes]", self._file),
+                table.schema,
+                compression="zstd",
+                compression_level=1,
                 use_dictionary=False,
             )
         self._parquet.write_table(table, row_group_size=max(1, table.num_rows))

@@ -26,9 +26,7 @@ class ExpiredLoad:
     files: list[StoredFile] = field(default_factory=list)
 
 
-def expired(
-    files: Iterable[StoredFile], root: str, older_than: timedelta, now: datetime
-) -> list[ExpiredLoad]:
+def expired(files: Iterable[StoredFile], root: str, older_than: timedelta, now: datetime) -> list[ExpiredLoad]:
     """Return the loads whose newest file is older than ``older_than``.
 
     What does not lie where a load's files lie, directly below the stage's root, is not looked at: other files
@@ -54,8 +52,6 @@ def expired(
 
 
 def _load(folder: str, held: list[tuple[int | None, StoredFile]]) -> ExpiredLoad:
-    manifests = sorted(
-        ((number, file) for number, file in held if number is not None), key=lambda each: -each[0]
-    )
+    manifests = sorted(((number, file) for number, file in held if number is not None), key=lambda each: -each[0])
     parts = [file for number, file in held if number is None]
     return ExpiredLoad(folder, [file for _, file in manifests], parts)

@@ -68,8 +68,7 @@ class Day:
         statement = f"INSERT INTO {table} ({columns}, last_update) VALUES %s RETURNING {returned}"
         template = f"({', '.join(['%s'] * len(rows[0]))}, {last_update})"
         keys = [
-            row[0]
-            for row in execute_values(self.cursor, statement, rows, template, page_size=len(rows), fetch=True)
+            row[0] for row in execute_values(self.cursor, statement, rows, template, page_size=len(rows), fetch=True)
         ]
         self.changes[table].inserted += len(keys)
         return keys
@@ -102,9 +101,7 @@ class Day:
         )
         copies = [(number, random.choice(self.ids("store"))) for number in films for _ in range(3)]
         self.insert("inventory", "film_id, store_id", copies)
-        self.update(
-            "film", self.some(films_before, random.randint(8, 15)), "rental_rate = rental_rate + 0.50"
-        )
+        self.update("film", self.some(films_before, random.randint(8, 15)), "rental_rate = rental_rate + 0.50")
         self.update("actor", self.some(known, 2), "last_name = %s", random.choice(names.LAST_NAMES))
 
     def customers_come_and_go(self) -> None:
@@ -122,9 +119,7 @@ class Day:
             [customer(random, max(before) + 1 + at, homes[at]) for at in joining],
         )
         chosen = self.some(before, 30)
-        self.update(
-            "address", self.addresses_of(chosen[:10]), "address = %s, address2 = NULL", names.street(random)
-        )
+        self.update("address", self.addresses_of(chosen[:10]), "address = %s, address2 = NULL", names.street(random))
         self.update("customer", chosen[10:14], "active = false, email = NULL")
         self.update("customer", chosen[14:], "preferences = %s::jsonb", preferences(random))
 
@@ -165,18 +160,14 @@ class Day:
             columns,
             [(*debt, price(random), now) for debt in self.debts(self.some(rentals, len(rentals) * 9 // 10))],
         )
-        unpaid = (
-            "NOT EXISTS (SELECT FROM payment WHERE payment.rental_id = rental.rental_id) AND rental_date < %s"
-        )
+        unpaid = "NOT EXISTS (SELECT FROM payment WHERE payment.rental_id = rental.rental_id) AND rental_date < %s"
         self.cursor.execute(
             f"SELECT rental_id, rental_date FROM rental WHERE {unpaid} ORDER BY 1 LIMIT 200",
             (now - timedelta(days=30),),
         )
         dates = dict(self.cursor.fetchall())
         debts = self.debts(self.some(sorted(dates), 6))
-        self.insert(
-            "payment", columns, [(*debt, price(random), dates[debt[0]]) for debt in debts], last_update=LATE
-        )
+        self.insert("payment", columns, [(*debt, price(random), dates[debt[0]]) for debt in debts], last_update=LATE)
         self.update("payment", self.some(before, 12), "amount = greatest(amount - 0.50, 0)")
 
     def debts(self, rentals: Sequence[int]) -> list[tuple[int, int, int]]:

@@ -50,8 +50,7 @@ def add_payment_months(cursor: Cursor, first: datetime, last: datetime) -> None:
     while month <= last:
         following = (month + timedelta(days=32)).replace(day=1)
         cursor.execute(
-            f"CREATE TABLE IF NOT EXISTS payment_{month:%Y_%m} PARTITION OF payment "
-            "FOR VALUES FROM (%s) TO (%s)",
+            f"CREATE TABLE IF NOT EXISTS payment_{month:%Y_%m} PARTITION OF payment FOR VALUES FROM (%s) TO (%s)",
             (month, following),
         )
         month = following
@@ -83,6 +82,4 @@ def _continue_keys(cursor: Cursor) -> None:
     """Let the identity columns continue after the loaded rows."""
     cursor.execute(SERIAL_KEYS)
     for table, column in cursor.fetchall():
-        cursor.execute(
-            f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), max({column})) FROM {table}"
-        )
+        cursor.execute(f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), max({column})) FROM {table}")

@@ -155,9 +155,7 @@ class FilmRental:
             due = rented + timedelta(days=random.randint(3, 7))
             returned = rented + timedelta(minutes=random.randint(600, 14_000))
             back = None if random.random() < STILL_OUT else returned
-            copy, customer_id, staff_id = (
-                random.randint(1, count) for count in (self.copies, self.customers, STAFF)
-            )
+            copy, customer_id, staff_id = (random.randint(1, count) for count in (self.copies, self.customers, STAFF))
             yield number, rented, copy, customer_id, staff_id, period(rented, due), back, back or rented
 
     def payments(self, random: Random) -> Iterator[Row]:
@@ -244,7 +242,6 @@ def portrait(random: Random) -> bytes:
         (b"IEND", b""),
     )
     chunks = (
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in parts
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
