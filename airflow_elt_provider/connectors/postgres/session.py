@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import psycopg2
@@ -14,6 +15,7 @@ from airflow_elt_provider.connectors.postgres.failures import connect_failure, s
 from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
 
 PG_11, PG_12, PG_13, PG_14, PG_17 = 110_000, 120_000, 130_000, 140_000, 170_000
+CANCEL_SECONDS: Final = 5.0
 
 _PINNED: Final[tuple[tuple[int, str, str], ...]] = (
     (0, "client_encoding", "UTF8"),
@@ -65,6 +67,23 @@ def _pin(connection: Connection, settings: PostgresSettings) -> None:
         cursor.execute(f"SELECT {calls}", [part for pair in pairs for part in pair])
     connection.set_client_encoding("UTF8")  # psycopg2 keeps its own idea of the encoding
     connection.autocommit = False
+
+
+def cancel(connections: Iterable[Connection]) -> None:
+    """Ask the server to cancel what these connections run; safe from any thread, and when nothing runs.
+
+    A server that does not answer is given up after some seconds.
+    """
+    threads = [threading.Thread(target=_cancel, args=(connection,), daemon=True) for connection in connections]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(CANCEL_SECONDS)
+
+
+def _cancel(connection: Connection) -> None:
+    with suppress(psycopg2.Error):  # it is closed, or gone
+        connection.cancel()
 
 
 @contextmanager

@@ -1,0 +1,81 @@
+"""Columns that the source got since the last load, and the values that rows read before already have in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
+
+from airflow_elt_provider.connectors.postgres.catalog import Relation, SourceColumn, query_rows
+from airflow_elt_provider.connectors.postgres.names import quoted
+from airflow_elt_provider.connectors.postgres.selection import Selection
+from airflow_elt_provider.connectors.postgres.session import PG_11
+from airflow_elt_provider.core.checkpoint import Position
+from airflow_elt_provider.core.modes import WriteMode
+
+_LEAF_DEFAULTS: Final = """
+WITH RECURSIVE leaf(oid) AS (
+    SELECT %s::oid UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN leaf ON i.inhparent = leaf.oid)
+SELECT DISTINCT CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END
+FROM leaf JOIN pg_catalog.pg_class c ON c.oid = leaf.oid
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = %s AND NOT a.attisdropped
+WHERE c.relkind <> 'p'
+"""
+
+
+@dataclass(frozen=True)
+class Additions:
+    """What new columns mean for rows that were read before.
+
+    :param backfill: name in the target -> text of the one value that all earlier rows have (``ADD COLUMN ... DEFAULT``
+        moves no row, so no capture would see it).
+    :param filled: new columns whose earlier rows have values of their own.
+    """
+
+    backfill: Mapping[str, str] = field(default_factory=dict)
+    filled: tuple[str, ...] = ()
+
+    def notes(self, mode: WriteMode) -> tuple[str, ...]:
+        """Say what is done about it."""
+        if not self.filled:
+            return ()
+        names = ", ".join(self.filled)
+        if mode is WriteMode.APPEND:
+            return (f"new column {names}: rows appended before keep NULL there; full_refresh=True would fill it",)
+        return (f"new column {names} has values in rows that were read before: reading the whole table once",)
+
+
+def find_additions(connection: Connection, relation: Relation, selection: Selection, since: Position, where: str) -> Additions:
+    """Compare the columns with those of the checkpoint."""
+    backfill: dict[str, str] = {}
+    filled: list[str] = []
+    for selected in selection.columns:
+        column = selected.source
+        if not since.columns or column.name in since.columns:
+            continue
+        added = 0 < since.columns_seen < column.number
+        value = _default(connection, relation, column) if added else None
+        if value is not None:
+            backfill[selected.column.name] = value
+        elif _has_values(connection, relation, column, where):
+            filled.append(column.name)
+    return Additions(backfill, tuple(filled))
+
+
+def _default(connection: Connection, relation: Relation, column: SourceColumn) -> str | None:
+    if column.missing is not None or not (relation.kind == "p" or relation.inherited):
+        return column.missing
+    if connection.server_version < PG_11 or column.type.name == "money":
+        return None
+    # A partitioned table has no rows and so no such value; its partitions have, the same in all unless one was
+    # rewritten or came later.
+    values = query_rows(connection, _LEAF_DEFAULTS, (relation.oid, column.name))
+    return values[0][0] if len(values) == 1 else None
+
+
+def _has_values(connection: Connection, relation: Relation, column: SourceColumn, where: str) -> bool:
+    name = quoted(column.name)
+    sql = f"SELECT EXISTS (SELECT 1 FROM {relation.from_item} WHERE {where} AND {name} IS NOT NULL)"  # noqa: S608
+    return bool(query_rows(connection, sql)[0][0])

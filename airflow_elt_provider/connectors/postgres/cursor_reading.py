@@ -1,0 +1,195 @@
+"""Cursor capture: asks the snapshot for the facts and decides which rows are read and where the stream then stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
+
+from airflow_elt_provider.connectors.postgres.capture_cursor import EVERYTHING, NOTHING, CursorColumn, Family
+from airflow_elt_provider.connectors.postgres.catalog import Relation, query_rows
+from airflow_elt_provider.connectors.postgres.names import literal, quoted
+from airflow_elt_provider.connectors.postgres.session import PG_11, PG_14
+from airflow_elt_provider.core.checkpoint import CursorPosition
+from airflow_elt_provider.core.plan import Interval
+from airflow_elt_provider.errors import ConfigurationError, DataError
+
+
+@dataclass(frozen=True)
+class CursorReading:
+    """What one extract reads.
+
+    :param predicate: which rows; None when there is nothing to read.
+    :param interval: the interval in the column's canonical text.
+    """
+
+    predicate: str | None
+    position: CursorPosition
+    interval: tuple[str, str] | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CursorReader:
+    """Reads the facts of one cursor column.
+
+    :param where: the user's own predicate, in parentheses, or ``true``.
+    """
+
+    connection: Connection
+    relation: Relation
+    cursor: CursorColumn
+    where: str
+
+    # --- merge: read beyond the checkpoint, and the window again where it changed ---
+
+    def for_merge(self, since: CursorPosition | None, *, everything: bool = False) -> CursorReading:
+        """Read what is beyond the checkpoint, and the rows around it unless they are as they were.
+
+        :param everything: read the whole table, whatever the checkpoint says.
+        """
+        value = since.value if since else None
+        top = self._top(value)
+        now = CursorPosition(self.cursor.name, top, self.cursor.type)
+        if since is None or everything:
+            return CursorReading(EVERYTHING, replace(now, window=self._fingerprints(top)))
+        known, _, ahead = since.window.partition("+")
+        again = self._fingerprint(self.cursor.window(value)) != known
+        beyond = self._beyond(value, ahead)
+        if not again and not beyond and top == value:
+            return CursorReading(None, since)
+        now = replace(now, window=self._fingerprints(top))
+        parts = [self.cursor.after(value)] if beyond else []
+        parts += [self.cursor.window(value)] if again else []
+        notes = ("rows around the checkpoint changed: reading them again",) if again and known else ()
+        return CursorReading(" OR ".join(parts) or None, now, notes=notes)
+
+    def _beyond(self, value: str | None, ahead: str) -> bool:
+        """Whether there are rows beyond the checkpoint that were not read yet.
+
+        :param ahead: count and hash of those that were: they run ahead of the clock.
+        """
+        after = self.cursor.after(value)
+        if ahead:
+            return self._fingerprint(after) != ahead
+        return bool(self._ask(f"SELECT EXISTS (SELECT 1 {self._from} AND {after})")[0])
+
+    def _top(self, value: str | None) -> str | None:
+        """Return the largest value that may become the checkpoint, never less than ``value``."""
+        column = self.cursor
+        larger = f" AND {column.value} > {column.constant(value)}" if value is not None else ""
+        # Not max(): PostgreSQL has none for uuid before version 18.
+        found = query_rows(self.connection, (
+            f"SELECT {column.value}::text {self._from} AND {column.ordinary}{larger} AND {column.value} IS NOT NULL "
+            f"ORDER BY {column.value} DESC LIMIT 1"
+        ))  # fmt: skip
+        return str(found[0][0]) if found else value
+
+    def _fingerprints(self, top: str | None) -> str:
+        """Count and hash of the rows that the next extract would find around ``top``, and of those beyond it."""
+        window = self._fingerprint(self.cursor.window(top))
+        if not self.cursor.may_run_ahead:
+            return window
+        ahead = self._fingerprint(self.cursor.after(top))
+        return window if ahead == "0:0" else f"{window}+{ahead}"
+
+    def _fingerprint(self, predicate: str) -> str:
+        if predicate == NOTHING:
+            return "0:0"
+        count, total = self._ask(f"SELECT count(*), COALESCE(sum({self._row_hash}), 0) {self._from} AND ({predicate})")
+        return f"{count}:{total}"
+
+    @property
+    def _row_hash(self) -> str:
+        version = self.connection.server_version
+        if self.relation.has_xmin and version >= PG_14:
+            seed = "(xmin::text::int8 # (tableoid::int8 << 32))"
+            return f"pg_catalog.hashtidextended(ctid, {seed})"
+        columns = ", ".join(quoted(column.name) for column in self.relation.columns)
+        row = "tableoid, ctid, xmin" if self.relation.has_xmin else columns
+        if version >= PG_11:
+            return f"pg_catalog.hashtextextended(ROW({row})::text, 0)"
+        return f"pg_catalog.hashtext(ROW({row})::text)::int8"
+
+    # --- append: ranges that meet, and never split equal values ---
+
+    def for_append(self, since: CursorPosition | None) -> CursorReading:
+        """Read from the checkpoint up to where nothing can come late any more.
+
+        :raises DataError: when rows have no cursor value: they could be neither placed nor told from new ones.
+        """
+        column = self.cursor
+        end = self._end()
+        plain = since or CursorPosition(column.name, None, column.type, column.upper_sign)
+        if end is None:
+            self._refuse_unplaced(self._ask(f"SELECT count(*) {self._from} AND {column.unordered}")[0])
+            return CursorReading(None, plain)
+        inside = f"{column.from_(since)} AND {column.up_to(end, column.upper_sign)}"
+        unplaced, rows, held = self._ask(
+            f"SELECT count(*) FILTER (WHERE {column.unordered}), count(*) FILTER (WHERE {inside}), "
+            f"count(*) FILTER (WHERE NOT ({column.up_to(end, column.upper_sign)})) "
+            f"{self._from} AND ({column.from_(since)} OR {column.unordered})"
+        )
+        self._refuse_unplaced(unplaced)
+        sign = ">" if column.upper_sign == "<=" else ">="
+        notes = (f"{held} rows with {column.name} {sign} {end} are held back until no row can come late",) if held else ()
+        if not rows:
+            return CursorReading(None, plain, notes=notes)
+        return CursorReading(inside, CursorPosition(column.name, end, column.type, column.upper_sign), notes=notes)
+
+    def _end(self) -> str | None:
+        if self.cursor.family is Family.TIME:
+            return str(self._ask(f"SELECT ({self.cursor.held_back})::text")[0])
+        top = self._top(None)
+        if top is None or not self.cursor.lag:
+            return top
+        return str(self._ask(f"SELECT ({self.cursor.lowest(top)})::text")[0])
+
+    def _refuse_unplaced(self, count: int) -> None:
+        if count:
+            column = self.cursor.name
+            raise DataError(
+                f"{count} rows have no value (or -infinity) in cursor column {column!r}; mode='append' cannot place them.",
+                hint=f'give where="{quoted(column)} is not null" to leave them out, or use mode=\'merge\' or capture=\'full\'',
+            )
+
+    def again(self, since: CursorPosition | None, until: CursorPosition) -> CursorReading:
+        """Read the range that an earlier load read, once more."""
+        if until.value is None:
+            return CursorReading(None, until)
+        return CursorReading(f"{self.cursor.from_(since)} AND {self.cursor.up_to(until.value, until.window)}", until)
+
+    # --- interval ---
+
+    def for_interval(self, interval: Interval, position: CursorPosition | None) -> CursorReading:
+        """Read ``[start, end)``; bounds of dates and times carry their offset, or are UTC.
+
+        :raises ConfigurationError: for bounds that are not of the column's type, or that are in the wrong order.
+        """
+        column = self.cursor
+        by = "::pg_catalog.timestamptz" if column.family is Family.TIME else ""
+        bounds = [f"({literal(bound)}{by})::pg_catalog.{column.type}" for bound in (interval.start, interval.end)]
+        try:
+            start, end, ordered = self._ask(f"SELECT {bounds[0]}::text, {bounds[1]}::text, {bounds[0]} <= {bounds[1]}")
+        except psycopg2.DataError as error:
+            raise ConfigurationError(
+                f"interval=({interval.start!r}, {interval.end!r}) does not fit cursor column {column.name!r}"
+                f" ({column.type}): {str(error).splitlines()[0]}.",
+                hint="give two values of the cursor column, such as ISO 8601 timestamps",
+            ) from error
+        if not ordered:
+            message = f"interval=({interval.start!r}, {interval.end!r}) ends before it begins."
+            raise ConfigurationError(message, hint="give the earlier bound first")
+        plain = position or CursorPosition(column.name, None, column.type)
+        return CursorReading(column.between(start, end), plain, (start, end))
+
+    # --- SQL ---
+
+    @property
+    def _from(self) -> str:
+        return f"FROM {self.relation.from_item} WHERE {self.where}"
+
+    def _ask(self, sql: str) -> tuple[Any, ...]:
+        return query_rows(self.connection, sql)[0]

@@ -1,0 +1,158 @@
+"""Values that need care: what an Arrow type has no value for, and types that the user chose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_elt_provider.connectors.postgres.selection import SelectedColumn
+from airflow_elt_provider.core.types import UUID, wire_type
+from airflow_elt_provider.errors import DataError
+
+_ENDLESS_OR_FAR: Final = r"^-?infinity$|BC$|^\d{5,}-"
+_NO_NUMBER: Final = r"^(?:NaN|-?Infinity)$"
+_MIDNIGHT: Final = r"^24:"
+_BOOLS: Final = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
+_EXACT_DIGITS: Final = {pa.float64(): 15, pa.float32(): 6}
+"""Decimal digits that a float keeps, whatever they are."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A column after conversion.
+
+    :param exact: where ``typed`` is NULL for want of a value, the canonical text; None where there is no such row.
+    """
+
+    typed: pa.Array
+    exact: pa.Array | None = None
+
+
+def can_fail(kind: pa.DataType) -> bool:
+    """Whether PostgreSQL has values of the type that Arrow has not."""
+    return _exceptional(kind) is not None
+
+
+def _exceptional(kind: pa.DataType) -> str | None:
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        return _ENDLESS_OR_FAR
+    if pa.types.is_decimal(kind):
+        return _NO_NUMBER
+    return _MIDNIGHT if pa.types.is_time(kind) else None
+
+
+def split(texts: pa.Array, column: SelectedColumn, what: str) -> Split:
+    """Convert canonical texts to the column's type, and set aside what the type has no value for.
+
+    :raises DataError: names the column and the first value that does not fit exactly.
+    """
+    kind = column.column.type
+    pattern = _exceptional(kind)
+    aside = pc.match_substring_regex(texts, pattern) if pattern else None
+    if aside is None or not pc.any(aside, min_count=0).as_py():
+        return Split(_convert(texts, column, what))
+    none = pa.scalar(None, pa.string())
+    typed = _convert(pc.if_else(aside, none, texts), column, what)
+    return Split(typed, pc.if_else(pc.fill_null(aside, fill_value=False), texts, none))
+
+
+def exact_json(columns: Mapping[str, pa.Array]) -> pa.Array:
+    """Return ``{"column": "text"}`` for the rows that have such values, NULL for the others.
+
+    The texts are digits, signs and a few words: nothing in them needs escaping.
+    """
+    members = [
+        pc.binary_join_element_wise(json.dumps(name, ensure_ascii=False) + ': "', texts, '"', "")
+        for name, texts in columns.items()
+    ]
+    joined = pc.binary_join_element_wise(*members, ", ", null_handling="skip")
+    some = pc.not_equal(joined, "")
+    return pc.if_else(some, pc.binary_join_element_wise("{", joined, "}", ""), pa.scalar(None, pa.string()))
+
+
+# --- conversion ---
+
+
+def _convert(texts: pa.Array, column: SelectedColumn, what: str) -> pa.Array:
+    kind, own = column.column.type, column.own_type
+    converter = _converter(kind, own)
+    try:
+        return converter(texts)
+    except pa.ArrowInvalid as error:
+        value = _first_unfit(texts, converter)
+        raise DataError(
+            f"{what}: column {column.source.name!r} holds {value!r}, which {kind} cannot hold exactly.",
+            hint=f"choose a wider type in column_types[{column.source.name!r}], or leave the column its own type",
+        ) from error
+
+
+def _first_unfit(texts: pa.Array, converter: Callable[[pa.Array], pa.Array]) -> str:
+    """Find the value by halving."""
+    while len(texts) > 1:
+        half = texts[: len(texts) // 2]
+        try:
+            converter(half)
+            texts = texts[len(texts) // 2 :]
+        except pa.ArrowInvalid:
+            texts = half
+    return str(texts[0].as_py())
+
+
+def _converter(kind: pa.DataType, own: pa.DataType) -> Callable[[pa.Array], pa.Array]:
+    if pa.types.is_time(kind):
+        return _to_time
+    if pa.types.is_date(kind):
+        return lambda texts: pc.cast(_without(texts, r"[ T]00:00:00(?:\.0+)?(?:\+00)?$"), kind)
+    if pa.types.is_boolean(kind):
+        return _to_bool
+    if pa.types.is_integer(kind):
+        return lambda texts: pc.cast(_all(_without(texts, r"\.0+$"), r"^[-+]?\d+$"), kind)
+    if pa.types.is_floating(kind):
+        return lambda texts: _to_float(texts, kind, own)
+    if kind.equals(UUID):
+        return lambda texts: _all(pc.utf8_lower(texts), r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+    return lambda texts: pc.cast(texts, wire_type(kind))
+
+
+def _without(texts: pa.Array, pattern: str) -> pa.Array:
+    return pc.replace_substring_regex(texts, pattern, "")
+
+
+def _all(texts: pa.Array, pattern: str) -> pa.Array:
+    if pc.all(pc.match_substring_regex(texts, pattern), min_count=0).as_py():
+        return texts
+    raise pa.ArrowInvalid(pattern)
+
+
+def _to_time(texts: pa.Array) -> pa.Array:
+    # Arrow has no cast from text to a time of day, but one by way of a timestamp.
+    days = pc.binary_join_element_wise("1970-01-01 ", texts, "")
+    return pc.cast(pc.cast(days, pa.timestamp("us")), pa.time64("us"))
+
+
+def _to_bool(texts: pa.Array) -> pa.Array:
+    _all(texts, f"^(?i:{'|'.join(_BOOLS)})$")
+    values = pa.array(list(_BOOLS.values()))
+    return pc.take(values, pc.index_in(pc.utf8_lower(texts), pa.array(list(_BOOLS))))
+
+
+def _to_float(texts: pa.Array, kind: pa.DataType, own: pa.DataType) -> pa.Array:
+    floats = pc.cast(texts, kind)
+    if pa.types.is_floating(own):
+        wide = pc.cast(texts, pa.float64())
+        same = pc.or_(pc.equal(pc.cast(floats, pa.float64()), wide), pc.is_nan(wide))
+        if own.bit_width > kind.bit_width and not pc.all(same, min_count=0).as_py():
+            raise pa.ArrowInvalid(str(kind))
+        return floats
+    digits = texts
+    for pattern in (r"[eE].*$", r"[-+.]", r"^0+", r"0+$"):
+        digits = _without(digits, pattern)
+    longest = pc.max(pc.utf8_length(digits)).as_py() or 0
+    if longest > _EXACT_DIGITS[kind]:
+        raise pa.ArrowInvalid(str(kind))
+    return floats

@@ -1,0 +1,158 @@
+"""One extract of one relation: what is read, and where the stream stands afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
+
+from airflow_elt_provider.connectors.postgres.additions import Additions, find_additions
+from airflow_elt_provider.connectors.postgres.capture_cursor import CursorColumn, cursor_column, same_scale
+from airflow_elt_provider.connectors.postgres.catalog import KINDS, Relation, query_rows
+from airflow_elt_provider.connectors.postgres.copy_stream import CopyStream
+from airflow_elt_provider.connectors.postgres.cursor_reading import CursorReader, CursorReading
+from airflow_elt_provider.connectors.postgres.decode import Decoder
+from airflow_elt_provider.connectors.postgres.ranges import ranges
+from airflow_elt_provider.connectors.postgres.selection import Selection, select_columns
+from airflow_elt_provider.core.capture import Cursor
+from airflow_elt_provider.core.checkpoint import CursorPosition, Position
+from airflow_elt_provider.core.modes import WriteMode
+from airflow_elt_provider.core.plan import Extraction
+from airflow_elt_provider.core.protocols import ChangeSet
+from airflow_elt_provider.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Everything that was decided before the first row is read.
+
+    :param predicate: which rows; None when there is nothing to read.
+    """
+
+    connection: Connection
+    relation: Relation
+    extraction: Extraction
+    selection: Selection
+    position: Position
+    predicate: str | None
+    interval: tuple[str, str] | None = None
+    additions: Additions = field(default_factory=Additions)
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def plan(
+        cls, connection: Connection, relation: Relation, extraction: Extraction, since: Position | None, until: Position | None
+    ) -> Reading:
+        """Decide what to read.
+
+        :raises ConfigurationError: for names and captures that do not fit the relation, or a checkpoint of another load.
+        """
+        selection = select_columns(relation, extraction)
+        cursor = _cursor(connection, relation, extraction)
+        position = Position(
+            extraction.capture.name, relation.identity, selection.schema.primary_key, selection.names, relation.last_column,
+            CursorPosition(cursor.name, None, cursor.type) if cursor else None,
+        )  # fmt: skip
+        if since:
+            since.refuse_change(position, extraction.stream)
+        notes = selection.notes + ((_ROW_SECURITY,) if relation.row_security else ())
+        if cursor is None:
+            return cls(connection, relation, extraction, selection, position, "true", notes=notes)
+        additions = Additions()
+        if since and not until and not extraction.interval:
+            additions = find_additions(connection, relation, selection, since, _where(extraction))
+        reader = CursorReader(connection, relation, cursor, _where(extraction))
+        found = _read_cursor(reader, extraction, since, until, additions)
+        return cls(
+            connection, relation, extraction, selection, _at(position, found.position), found.predicate, found.interval,
+            additions, notes + found.notes + additions.notes(extraction.mode),
+        )  # fmt: skip
+
+    def shares(self) -> tuple[Sequence[str], str]:
+        """Return the predicate of each stream, and a note."""
+        if self.predicate is None:
+            return [], ""
+        parts, note = ranges(self.connection, self.relation, self.extraction.parallelism)
+        return [f"{_where(self.extraction)} AND ({self.predicate}) AND {part}" for part in parts], note
+
+    @contextmanager
+    def stream(self, connection: Connection, share: str) -> Iterator[Iterator[pa.RecordBatch]]:
+        """Give the rows of one share as batches; what still runs when the context ends is stopped."""
+        what = f"reading {self.extraction.source}"
+        sql = f"COPY (SELECT {self.selection.expressions} FROM {self.relation.from_item} WHERE {share}) TO STDOUT (FORMAT csv)"
+        copy = CopyStream(connection, [sql], what)
+        batches = _batches(copy, Decoder(self.selection.columns, what))
+        try:
+            yield batches
+        finally:
+            with suppress(ValueError):  # a thread is inside it still: stopping the copy ends that
+                batches.close()
+            copy.stop()
+
+    def change_set(self, streams: Sequence[Iterator[pa.RecordBatch]], note: str) -> ChangeSet:
+        """Say what the streams hold."""
+        capture = self.extraction.capture
+        return ChangeSet(
+            schema=self.selection.schema, streams=streams, position=self.position,
+            complete=not isinstance(capture, Cursor),
+            cursor=self.selection.target_name(capture.column) if isinstance(capture, Cursor) else "",
+            backfill=self.additions.backfill, interval=self.interval, facts=self._facts(),
+            notes=(*self.notes, *([note] if note else [])),
+        )  # fmt: skip
+
+    def _facts(self) -> dict[str, str]:
+        version, now = query_rows(self.connection, "SELECT current_setting('server_version'), now()::text")[0]
+        return {
+            "server": f"PostgreSQL {version}", "kind": KINDS[self.relation.kind], "source": self.relation.identity,
+            "read_at": now, "rows": self.predicate or "none",
+        }  # fmt: skip
+
+
+_ROW_SECURITY = "row security hides rows of this table from the connection's user: rows it may not see count as absent"
+
+
+def _where(extraction: Extraction) -> str:
+    # On lines of its own, so that it may end in a comment.
+    return f"(\n{extraction.where}\n)" if extraction.where else "true"
+
+
+def _batches(copy: CopyStream, decoder: Decoder) -> Generator[pa.RecordBatch]:
+    with closing(copy.blocks()) as blocks:
+        yield from decoder.batches(blocks)
+
+
+def _cursor(connection: Connection, relation: Relation, extraction: Extraction) -> CursorColumn | None:
+    capture = extraction.capture
+    if not isinstance(capture, Cursor):
+        return None
+    cursor = cursor_column(capture, relation, extraction, connection.server_version)
+    taken = extraction.columns is None or cursor.name in extraction.columns
+    if extraction.interval and (not taken or cursor.name in extraction.exclude_columns):
+        raise ConfigurationError(
+            f"{extraction.source}: an interval load needs its cursor column {cursor.name!r} in the target.",
+            hint="add it to columns, or take it out of exclude_columns",
+        )
+    return cursor
+
+
+def _at(position: Position, found: CursorPosition) -> Position:
+    return Position(position.capture, position.source, position.key, position.columns, position.columns_seen, found)
+
+
+def _read_cursor(
+    reader: CursorReader, extraction: Extraction, since: Position | None, until: Position | None, additions: Additions
+) -> CursorReading:
+    before = since.cursor if since else None
+    for known in (before, until.cursor if until else None):
+        if known:
+            same_scale(known, reader.cursor, extraction.stream)
+    if extraction.interval:
+        return reader.for_interval(extraction.interval, before)
+    if until and until.cursor:
+        return reader.again(before, until.cursor)
+    if extraction.mode is WriteMode.APPEND:
+        return reader.for_append(before)
+    return reader.for_merge(before, everything=bool(additions.filled))
