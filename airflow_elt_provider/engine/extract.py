@@ -37,7 +37,7 @@ class Extract:
     run: RunIdentity
     source: Source
     stage: Stage
-    state: StreamState
+    state: StreamState | None
 
     @property
     def load_id(self) -> str:

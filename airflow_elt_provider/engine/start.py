@@ -47,14 +47,18 @@ class Start:
     replaces: tuple[str, ...] = ()
 
 
-def starting_point(extraction: Extraction, run: RunIdentity, state: StreamState) -> Start:
+def starting_point(extraction: Extraction, run: RunIdentity, state: StreamState | None) -> Start:
     """Decide from where to read.
 
     * An interval load leaves the checkpoint alone.
     * A full refresh reads everything; with ``append`` it takes the place of all rows the stream ever appended.
     * A cleared ``append`` run takes the place of the rows it appended before the clear, by reading its range again.
     * Everything else goes on from the checkpoint.
+
+    :param state: None where nobody could ask: the load then leaves the checkpoint alone. Only for what reads all.
     """
+    if state is None:
+        return Start(None, base_version=None)
     checkpoint = state.checkpoint
     version = checkpoint.version if checkpoint else 0
     if extraction.interval:

@@ -1,0 +1,68 @@
+"""What this package takes from Airflow, on 3.x and on 2.11. Nothing else imports these names from Airflow itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.sdk import (
+        Asset,
+        AssetAlias,
+        BaseHook,
+        BaseOperator,
+        Connection,
+        Context,
+        TaskGroup,
+    )
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+else:
+    try:
+        from airflow.sdk import (
+            Asset,
+            AssetAlias,
+            BaseHook,
+            BaseOperator,
+            Connection,
+            Context,
+            TaskGroup,
+        )
+    except ImportError:  # Airflow 2
+        from airflow.datasets import Dataset as Asset
+        from airflow.datasets import DatasetAlias as AssetAlias
+        from airflow.hooks.base import BaseHook
+        from airflow.models.baseoperator import BaseOperator
+        from airflow.models.connection import Connection
+        from airflow.utils.context import Context
+        from airflow.utils.task_group import TaskGroup
+    try:
+        from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+    except ImportError:  # before Airflow 3.2
+        from airflow.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+
+__all__ = [
+    "AirflowException",
+    "AirflowFailException",
+    "AirflowNotFoundException",
+    "Asset",
+    "AssetAlias",
+    "BaseHook",
+    "BaseOperator",
+    "Connection",
+    "Context",
+    "TaskGroup",
+    "setting",
+]
+
+
+def setting(name: str) -> str | None:
+    """Return an option of section ``[elt]`` of Airflow's configuration, None where it is not set."""
+    value: Any = _configuration().get("elt", name, fallback=None)
+    return value or None
+
+
+def _configuration() -> Any:
+    try:
+        from airflow.sdk.configuration import conf
+    except ImportError:  # before Airflow 3.2
+        from airflow.configuration import conf
+    return conf

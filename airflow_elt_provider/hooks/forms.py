@@ -1,0 +1,92 @@
+"""Connection forms, each written once: Airflow 3 reads the provider info, Airflow 2 asks the hook."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of the form that is kept in the connection's extra.
+
+    :param kind: its JSON type: ``string``, ``number``, ``integer`` or ``boolean``.
+    :param help: one sentence below the field.
+    """
+
+    name: str
+    label: str
+    kind: str
+    help: str
+
+
+@dataclass(frozen=True)
+class Form:
+    """A connection type's form.
+
+    :param hidden: standard fields that mean nothing here.
+    :param relabeled: standard field -> what it is called here.
+    :param placeholders: standard field -> example.
+    """
+
+    conn_type: str
+    hook_name: str
+    hook_class: str
+    fields: tuple[Field, ...] = ()
+    hidden: tuple[str, ...] = ()
+    relabeled: tuple[tuple[str, str], ...] = ()
+    placeholders: tuple[tuple[str, str], ...] = ()
+
+    def behaviour(self) -> dict[str, Any]:
+        """Return what Airflow calls UI field behaviour, in the spelling of hooks."""
+        return {
+            "hidden_fields": list(self.hidden),
+            "relabeling": dict(self.relabeled),
+            "placeholders": dict(self.placeholders),
+        }
+
+    def widgets(self) -> dict[str, Any]:
+        """Return the form fields of Airflow 2's web server; none where its form library is missing."""
+        try:
+            widgets, fields = import_module("flask_appbuilder.fieldwidgets"), import_module("wtforms")
+        except ImportError:
+            return {}
+        return {
+            field.name: fields.StringField(field.label, widget=widgets.BS3TextFieldWidget(), description=field.help)
+            for field in self.fields
+        }
+
+    def provider_entry(self) -> dict[str, Any]:
+        """Return the entry of ``connection-types`` in the provider info."""
+        behaviour = self.behaviour()
+        return {
+            "connection-type": self.conn_type,
+            "hook-class-name": self.hook_class,
+            "hook-name": self.hook_name,
+            "ui-field-behaviour": {key.replace("_", "-"): value for key, value in behaviour.items()},
+            "conn-fields": {field.name: _conn_field(field) for field in self.fields},
+        }
+
+
+def _conn_field(field: Field) -> dict[str, Any]:
+    # Without "null" Airflow 3 marks a field as required.
+    return {"label": field.label, "description": field.help, "schema": {"type": [field.kind, "null"]}}
+
+
+DUCKDB: Final = Form(
+    conn_type="duckdb",
+    hook_name="DuckDB",
+    hook_class="airflow_elt_provider.hooks.duckdb.EltDuckdbHook",
+    fields=(
+        Field(
+            "lock_timeout",
+            "Lock timeout (seconds)",
+            "number",
+            "How long a task waits in line for the file, which has one writer at a time (default 600).",
+        ),
+    ),
+    hidden=("login", "password", "port", "schema"),
+    relabeled=(("host", "Database file"),),
+    placeholders=(("host", "/data/warehouse.duckdb"),),
+)

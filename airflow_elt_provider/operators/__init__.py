@@ -1,0 +1,1 @@
+"""The steps of a table's journey as Airflow operators."""

@@ -1,0 +1,169 @@
+"""The parameters that say what to read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_elt_provider.core import request
+from airflow_elt_provider.core.table_ref import TableRef
+from airflow_elt_provider.errors import ConfigurationError
+from airflow_elt_provider.operators._rendered import is_template, table
+from airflow_elt_provider.operators._task import EltOperator
+
+if TYPE_CHECKING:
+    from airflow_elt_provider.core.capture import Capture
+    from airflow_elt_provider.core.modes import DeleteMode, WriteMode
+    from airflow_elt_provider.core.plan import Extraction
+
+_SOME_TABLE = "some.table"
+"""Stands for a name that is not rendered yet, where only the other parameters are looked at."""
+
+
+class ReadsSource(EltOperator):
+    """An operator that reads a source.
+
+    :param source_conn_id: a connection whose type the registry knows as a source.
+    :param source_table: the table, e.g. ``public.actor``; names with dots or quotes in double quotes. (templated)
+    :param query: a SELECT instead of a table, or the name of a ``.sql`` file. (templated)
+    :param where: an extra predicate in the source's SQL. (templated)
+    :param capture: how changes are found: ``full``, ``cursor``, or a value such as ``Cursor("updated_at")``.
+    :param cursor_column: shorthand for ``Cursor(...)``.
+    :param mode: what a merge does with the rows: ``merge``, ``append`` or ``replace``.
+    :param deletes: what becomes of target rows that are gone from the source: ``ignore``, ``soft`` or ``hard``.
+    :param primary_key: columns that identify a row; default: read from the source.
+    :param interval: ``(start, end)`` on the cursor column: a backfill that leaves the checkpoint alone. (templated)
+    :param full_refresh: forget the checkpoint. (templated: ``"true"`` or ``"false"``)
+    :param columns: source columns to take; default all.
+    :param exclude_columns: source columns to leave out.
+    :param hash_columns: not in this version.
+    :param rename: source name -> name in the target.
+    :param column_types: source name -> type, e.g. ``{"amount": "decimal(18,4)"}``.
+    :param path: not in this version.
+    :param parallelism: ranges of the table that are read at once, under one snapshot.
+    :param stream: name of the checkpoint; default ``<source_conn_id>.<source_table>-><target_table>``.
+    :param target_table: where the rows will go; here only for the stream's name. (templated)
+    """
+
+    def __init__(
+        self,
+        *,
+        source_conn_id: str,
+        source_table: str | TableRef | None = None,
+        query: str | None = None,
+        where: str | None = None,
+        capture: str | Capture | dict[str, Any] = "full",
+        cursor_column: str | None = None,
+        mode: str | WriteMode = "merge",
+        deletes: str | DeleteMode = "ignore",
+        primary_key: Sequence[str] | str | None = None,
+        interval: Sequence[Any] | str | None = None,
+        full_refresh: bool | str = False,
+        columns: Sequence[str] | None = None,
+        exclude_columns: Sequence[str] = (),
+        hash_columns: Mapping[str, str] | None = None,
+        rename: Mapping[str, str] | None = None,
+        column_types: Mapping[str, str] | None = None,
+        path: str | None = None,
+        parallelism: int = 1,
+        stream: str | None = None,
+        target_table: str | TableRef | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        for name, value in (("hash_columns", hash_columns), ("path", path)):
+            if value:
+                raise ConfigurationError(f"{name} is not in this version.", hint=f"leave {name} out")
+        self.source_conn_id = source_conn_id
+        # Airflow renders strings, not our values.
+        self.source_table = str(source_table) if isinstance(source_table, TableRef) else source_table
+        self.query = query
+        self.where = where
+        self.capture = capture
+        self.cursor_column = cursor_column
+        self.mode = mode
+        self.deletes = deletes
+        self.primary_key = primary_key
+        self.interval = interval
+        self.full_refresh = full_refresh
+        self.columns = columns
+        self.exclude_columns = exclude_columns
+        self.rename = rename
+        self.column_types = column_types
+        self.parallelism = parallelism
+        self.stream = stream
+        self.target_table = str(target_table) if isinstance(target_table, TableRef) else target_table
+        if not self._is_being_mapped():  # at run time execute() checks, and knows what Airflow does with our errors
+            self._check_reading()
+
+    def _check_reading(self) -> None:
+        """Check, while the DAG file is parsed, whatever holds no template."""
+        source_table = _SOME_TABLE if is_template(self.source_table) else self.source_table
+        interval = ("0", "1") if is_template(self.interval) else self.interval
+        refresh = False if is_template(self.full_refresh) else self.full_refresh
+        self._request(self.stream or self.task_id, table(source_table, "source_table"), interval, refresh)
+        if not is_template(self.target_table):
+            table(self.target_table, "target_table")
+
+    def extraction(self) -> Extraction:
+        """Return what to read, rendered and checked.
+
+        :raises ConfigurationError: names the parameter that cannot be meant.
+        """
+        if self.query is not None and str(self.query).strip() in {"", "None"}:
+            raise ConfigurationError(f"query rendered to {self.query!r}.", hint="see what its template refers to")
+        where = None if str(self.where).strip() in {"", "None"} else self.where
+        return self._request(
+            self.stream_name(), table(self.source_table, "source_table"), self.interval, self.full_refresh, where
+        )
+
+    def stream_name(self) -> str:
+        """Return the name of the checkpoint.
+
+        :raises ConfigurationError: when there is nothing to make it of.
+        """
+        return stream_name(self.stream, self.source_conn_id, self.source_table, self.target_table, self.task_id)
+
+    def _request(
+        self, stream: str, source: TableRef | None, interval: Any, full_refresh: Any, where: str | None = None
+    ) -> Extraction:
+        return request.extraction(
+            stream=stream,
+            source_table=source,
+            query=self.query,
+            where=where,
+            capture=self.capture,
+            cursor_column=self.cursor_column,
+            mode=self.mode,
+            deletes=self.deletes,
+            primary_key=self.primary_key,
+            interval=interval,
+            full_refresh=full_refresh,
+            columns=self.columns,
+            exclude_columns=self.exclude_columns,
+            rename=self.rename,
+            column_types=self.column_types,
+            parallelism=self.parallelism,
+        )
+
+
+def stream_name(
+    stream: str | None, source_conn_id: str | None, source_table: str | None, target_table: str | None, task_id: str
+) -> str:
+    """Return a stream's name: the given one, or the one that all steps and the command line agree on.
+
+    :raises ConfigurationError: when there is neither.
+    """
+    if stream and stream != "None":
+        return stream
+    target = table(target_table, "target_table")
+    if not source_conn_id or target is None:
+        raise ConfigurationError(
+            f"Task {task_id!r} cannot tell which stream it belongs to.",
+            hint="give stream='...', the same in every step; or source_conn_id, source_table and target_table, "
+            "of which the default name is made",
+        )
+    from airflow_elt_provider.engine.sync import default_stream
+
+    # A query is often a template: its text must not be part of the checkpoint's name.
+    return default_stream(source_conn_id, str(table(source_table, "source_table") or "query"), target)

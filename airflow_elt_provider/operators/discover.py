@@ -1,0 +1,124 @@
+"""Which tables of a schema there are, at run time; the first task of ``sync_tables``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from airflow_elt_provider._compat import Context
+from airflow_elt_provider.core.table_ref import TableRef
+from airflow_elt_provider.errors import ConfigurationError
+from airflow_elt_provider.operators._task import EltOperator
+from airflow_elt_provider.operators.sync import SyncTableOperator
+
+if TYPE_CHECKING:
+    from airflow_elt_provider.core.protocols import Source
+
+log = logging.getLogger(__name__)
+
+
+class DiscoverTablesOperator(EltOperator):
+    """Lists a schema's tables as arguments of a mapped :class:`SyncTableOperator`.
+
+    Its result (XCom) is ``[{"source_table", "target_table"}, ...]``, sorted by name.
+
+    :param source_conn_id: a connection whose type the registry knows as a source.
+    :param source_schema: the schema. (templated)
+    :param include: names, or patterns with ``*`` and ``?``, of the tables to take. (templated)
+    :param exclude: of the tables to leave out. (templated)
+    :param target_table: the target's name with ``{prefix}``, ``{schema}`` and ``{table}`` in it. (templated)
+    :param prefix: what ``{prefix}`` stands for. (templated)
+    """
+
+    template_fields: Sequence[str] = ("source_schema", "include", "exclude", "target_table", "prefix")
+    ui_color = "#f8f8d8"
+
+    def __init__(
+        self,
+        *,
+        source_conn_id: str,
+        source_schema: str,
+        include: Sequence[str] = ("*",),
+        exclude: Sequence[str] = (),
+        target_table: str = "{prefix}{schema}.{table}",
+        prefix: str = "",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.source_conn_id = source_conn_id
+        self.source_schema = source_schema
+        self.include = [include] if isinstance(include, str) else list(include)
+        self.exclude = [exclude] if isinstance(exclude, str) else list(exclude)
+        self.target_table = target_table
+        self.prefix = prefix
+
+    def run_step(self, context: Context) -> list[dict[str, str]]:  # noqa: ARG002
+        """Discover."""
+        from airflow_elt_provider.hooks.systems import source_hook
+
+        source: Source = source_hook(self.source_conn_id).get_source()
+        found = self._stoppable(lambda: source.tables(self.source_schema), source.cancel)
+        wanted = sorted((table for table in found if self._wants(table.name)), key=lambda table: table.parts)
+        if not wanted:
+            raise ConfigurationError(
+                f"Schema {self.source_schema!r} of connection {self.source_conn_id!r} has no table that "
+                f"include={self.include!r} and exclude={self.exclude!r} let through "
+                f"(it has {', '.join(sorted(table.name for table in found)) or 'none at all'}).",
+                hint="correct the schema or the patterns, or grant SELECT to the connection's user",
+            )
+        log.info("%s: %d tables of %d: %s", self.source_schema, len(wanted), len(found),
+                 ", ".join(table.name for table in wanted))  # fmt: skip
+        return [
+            {"source_table": str(table), "target_table": str(target_of(self.target_table, self.prefix, table))}
+            for table in wanted
+        ]
+
+    def _wants(self, name: str) -> bool:
+        return matches(name, self.include) and not matches(name, self.exclude)
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Say whether a table's name is one of these, or fits one of these patterns."""
+    return any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def target_of(template: str, prefix: str, source: TableRef) -> TableRef:
+    """Return a target's name, each of its parts filled in by itself: a dot in a table's name does not split it.
+
+    :raises ConfigurationError: for an unknown placeholder, or a template that is no table name.
+    """
+    known = {"schema": source.parts[-2] if len(source.parts) > 1 else "", "table": source.name}
+    # The prefix is the user's own text: its dots and quotes mean what they mean in a table's name.
+    parts = TableRef.parse(template.replace("{prefix}", prefix)).parts
+    try:
+        return TableRef(tuple(part.format_map(known) for part in parts))
+    except (KeyError, ValueError, IndexError) as error:
+        raise ConfigurationError(
+            f"target_table={template!r} has a placeholder that cannot be filled in ({error}).",
+            hint="use {prefix}, {schema} and {table}",
+        ) from None
+
+
+class SyncDiscoveredTableOperator(SyncTableOperator):
+    """One table of ``sync_tables``: the group's parameters, with those of the table's own in their place.
+
+    :param overrides: table name or pattern -> parameters; the whole name goes before patterns.
+    """
+
+    def __init__(self, *, overrides: Mapping[str, Mapping[str, Any]] | None = None, **kwargs: Any) -> None:
+        self.overrides = dict(overrides or {})
+        super().__init__(**{**kwargs, **own_parameters(self.overrides, kwargs.get("source_table"))})
+
+
+def own_parameters(overrides: Mapping[str, Mapping[str, Any]], source_table: Any) -> dict[str, Any]:
+    """Return the parameters that a table has of its own."""
+    if not isinstance(source_table, str):
+        return {}
+    name = TableRef.parse(source_table).name
+    found: dict[str, Any] = {}
+    for pattern, parameters in sorted(overrides.items(), key=lambda item: item[0] in {name, source_table}):
+        if matches(name, [pattern]) or pattern == source_table:
+            found.update(parameters)
+    return found

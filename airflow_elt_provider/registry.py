@@ -1,0 +1,175 @@
+"""The one stair between the storeys: which connection type belongs to which hook, source, destination and stage.
+
+A row names its classes as import strings, ``module:name``, so that reading the table imports none of them. Another
+package adds rows by the entry-point group ``airflow_elt_provider.systems``, whose entries are a :class:`System`, a
+:class:`StageKind`, or a list of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Final
+
+from airflow_elt_provider.errors import ConfigurationError
+
+GROUP: Final = "airflow_elt_provider.systems"
+_PACKAGE: Final = "airflow_elt_provider"
+
+
+@dataclass(frozen=True)
+class System:
+    """A system that tables are read from or written to.
+
+    :param conn_types: Airflow connection types that lead to it.
+    :param hook: its hook, which has ``get_source()`` and ``get_destination()`` as far as there is a class for it.
+    :param source: its source, "" when it cannot be read from.
+    :param destination: its destination, "" when it cannot be written to.
+    :param extra: the optional dependency that brings its driver, "" for none.
+    :param distribution: the package whose extra that is.
+    """
+
+    name: str
+    conn_types: tuple[str, ...]
+    hook: str
+    source: str = ""
+    destination: str = ""
+    extra: str = ""
+    distribution: str = "airflow-elt-provider"
+
+
+@dataclass(frozen=True)
+class StageKind:
+    """A kind of stage, by the scheme of its URIs.
+
+    :param conn_type: Airflow connection type that leads to it, "" for none.
+    :param hook: its hook, which has ``get_stage(uri)``.
+    """
+
+    scheme: str
+    conn_type: str
+    hook: str
+    stage: str
+    extra: str = ""
+    distribution: str = "airflow-elt-provider"
+
+
+SYSTEMS: Final = (
+    System(
+        name="postgres",
+        conn_types=("postgres",),
+        hook=f"{_PACKAGE}.hooks.postgres:EltPostgresHook",
+        source=f"{_PACKAGE}.connectors.postgres.source:PostgresSource",
+        destination=f"{_PACKAGE}.connectors.postgres.destination:PostgresDestination",
+    ),
+    System(
+        name="duckdb",
+        conn_types=("duckdb",),
+        hook=f"{_PACKAGE}.hooks.duckdb:EltDuckdbHook",
+        destination=f"{_PACKAGE}.connectors.duckdb.destination:DuckdbDestination",
+        extra="duckdb",
+    ),
+)
+STAGES: Final = (
+    StageKind(
+        scheme="file",
+        conn_type="",
+        hook=f"{_PACKAGE}.hooks.files:EltFilesHook",
+        stage=f"{_PACKAGE}.stages.local:LocalStage",
+    ),
+    StageKind(
+        scheme="s3",
+        conn_type="aws",
+        hook=f"{_PACKAGE}.hooks.files:EltFilesHook",
+        stage=f"{_PACKAGE}.stages.s3:S3Stage",
+        extra="amazon",
+    ),
+)
+
+
+@cache
+def rows() -> tuple[System | StageKind, ...]:
+    """Return all rows: ours, then those of other packages.
+
+    :raises ConfigurationError: when an entry of another package is no row.
+    """
+    return (*SYSTEMS, *STAGES, *_foreign_rows())
+
+
+def _foreign_rows() -> Iterator[System | StageKind]:
+    for entry in entry_points(group=GROUP):
+        value = entry.load()
+        for row in value if isinstance(value, Iterable) else [value]:
+            if not isinstance(row, System | StageKind):
+                raise ConfigurationError(
+                    f"Entry point {entry.name!r} of group {GROUP!r} gives {row!r}.",
+                    hint=f"it must be a System or a StageKind; correct or remove {entry.value!r}",
+                )
+            yield row
+
+
+def systems() -> tuple[System, ...]:
+    """Return the rows that are systems."""
+    return tuple(row for row in rows() if isinstance(row, System))
+
+
+def stage_kinds() -> tuple[StageKind, ...]:
+    """Return the rows that are stages."""
+    return tuple(row for row in rows() if isinstance(row, StageKind))
+
+
+def find_system(conn_type: str, conn_id: str, role: str) -> System:
+    """Return the system of a connection type.
+
+    :param role: ``source`` or ``destination``.
+    :raises ConfigurationError: names the connection, its type, and the types that would do.
+    """
+    able = [row for row in systems() if getattr(row, role)]
+    for row in able:
+        if conn_type in row.conn_types:
+            return row
+    known = ", ".join(sorted(kind for row in able for kind in row.conn_types))
+    raise ConfigurationError(
+        f"Connection {conn_id!r} has type {conn_type!r}, which is no {role}.",
+        hint=f"use a connection of one of these types: {known}",
+    )
+
+
+def find_stage(uri: str) -> StageKind:
+    """Return the kind of stage that a URI asks for; a bare absolute path is a folder.
+
+    :raises ConfigurationError: lists the schemes that would do.
+    """
+    scheme, found, _ = uri.partition("://")
+    for row in stage_kinds():
+        if row.scheme == (scheme if found else "file"):
+            return row
+    known = ", ".join(f"{row.scheme}://" for row in stage_kinds())
+    raise ConfigurationError(f"{uri!r} is not the URI of a stage.", hint=f"use one that begins with {known}")
+
+
+def resolve(text: str, row: System | StageKind) -> Any:
+    """Import what a row names.
+
+    :raises ConfigurationError: when the row's optional dependency is not installed; gives the pip command.
+    """
+    module, _, name = text.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if not row.extra or missing.startswith(module.partition(".")[0]):
+            raise
+        raise missing_extra(row, missing) from error
+
+
+def missing_extra(row: System | StageKind, module: str) -> ConfigurationError:
+    """Return the error for an optional dependency that is not installed."""
+    what = f"The system {row.name!r}" if isinstance(row, System) else f"A stage at {row.scheme}://"
+    return ConfigurationError(
+        f"{what} needs the Python package {module!r}, which is not installed.",
+        hint=f"pip install '{row.distribution}[{row.extra}]'",
+    )
