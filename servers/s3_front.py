@@ -132,7 +132,11 @@ class _Exchange(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            length = int(self.headers.get("Content-Length", 0))
+            content = self.rfile.read(length)
+            if len(content) < length:  # the client died: S3 stores no half of a file
+                raise ConnectionResetError
+            return content
         body = bytearray()
         while size := int(self.rfile.readline().split(b";")[0], 16):
             body += self.rfile.read(size)

@@ -110,9 +110,7 @@ class LocalStage:
                 continue  # a delete elsewhere found the folder empty and removed it
             flush_folder(target.parent)
             return new
-        raise TransientError(
-            f"The folder {target.parent} is removed again and again while a file is put into it."
-        )
+        raise TransientError(f"The folder {target.parent} is removed again and again while a file is put into it.")
 
     def _copy(self, local: Path, target: Path) -> bool:
         """Place a file of another file system."""
@@ -195,6 +193,4 @@ def _files(folder: Path) -> Iterator[StoredFile]:
         elif entry.is_file(follow_symlinks=False):
             with contextlib.suppress(FileNotFoundError):
                 about = entry.stat(follow_symlinks=False)
-                yield StoredFile(
-                    file_uri(Path(entry.path)), about.st_size, datetime.fromtimestamp(about.st_mtime, UTC)
-                )
+                yield StoredFile(file_uri(Path(entry.path)), about.st_size, datetime.fromtimestamp(about.st_mtime, UTC))

@@ -106,9 +106,7 @@ class S3Stage:
 
     def _put_object(self, key: str, data: bytes, writer: str) -> None:
         metadata = {_WRITER: writer}
-        self._client.put_object(
-            Bucket=self._bucket, Key=key, Body=data, Metadata=metadata, **self._settings.writing
-        )
+        self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=metadata, **self._settings.writing)
 
     def _write(self, place: ObjectPlace, send: Callable[[str], None]) -> bool:
         """Write unless there is an object, and find out who wrote it when the answer leaves that open.
@@ -146,9 +144,7 @@ class S3Stage:
         """Return who wrote an object ("" for a stranger), or None when there is none."""
         try:
             with s3_errors(place):
-                head = self._client.head_object(
-                    Bucket=self._bucket, Key=place.key, **self._settings.everywhere
-                )
+                head = self._client.head_object(Bucket=self._bucket, Key=place.key, **self._settings.everywhere)
         except FileNotFoundError:
             return None
         return head["Metadata"].get(_WRITER, "")
@@ -225,9 +221,7 @@ class S3Stage:
         from botocore.exceptions import ClientError
 
         first = refused[0]
-        error = ClientError(
-            {"Error": {"Code": first["Code"], "Message": first.get("Message", "")}}, "DeleteObjects"
-        )
+        error = ClientError({"Error": {"Code": first["Code"], "Message": first.get("Message", "")}}, "DeleteObjects")
         translated = answered(error, ObjectPlace(self._bucket, first["Key"])) or error
         translated.add_note(f"{len(refused)} objects could not be deleted")
         return translated
@@ -251,9 +245,7 @@ class S3Stage:
         )
         with s3_errors(ObjectPlace(self._bucket)):
             for page in pages:
-                yield from (
-                    each for each in page.get("Uploads", []) if load_file(each["Key"].removeprefix(prefix))
-                )
+                yield from (each for each in page.get("Uploads", []) if load_file(each["Key"].removeprefix(prefix)))
 
     def _abort(self, upload: Any) -> str:  # noqa: ANN401 - boto3's own record
         from botocore.exceptions import ClientError

@@ -158,10 +158,7 @@ def _unanswered(error: BotoCoreError, place: ObjectPlace) -> Exception | None:
         )
     if isinstance(
         error,
-        boto.HTTPClientError
-        | boto.ConnectionError
-        | boto.IncompleteReadError
-        | boto.CredentialRetrievalError,
+        boto.HTTPClientError | boto.ConnectionError | boto.IncompleteReadError | boto.CredentialRetrievalError,
     ):
         return TransientError(f"The connection to S3 failed for {place.uri} ({error}).")
     return None

@@ -73,9 +73,7 @@ def remove_dead(parent: Path, older_than: timedelta) -> tuple[str, ...]:
         except FileNotFoundError:
             continue
         except PermissionError:
-            log.warning(
-                "%s was left behind by a killed task and may not be removed by user %d", path, os.geteuid()
-            )
+            log.warning("%s was left behind by a killed task and may not be removed by user %d", path, os.geteuid())
     return tuple(removed)
 
 
@@ -100,9 +98,7 @@ def _translated(error: OSError, folder: Path) -> EltError | None:
             f"{place} is in the way: it is a file, not a folder.", hint="move it, or use another stage"
         )
     if error.errno == errno.ENAMETOOLONG:
-        return ConfigurationError(
-            f"The name {place} is too long.", hint="give the load a shorter stream name"
-        )
+        return ConfigurationError(f"The name {place} is too long.", hint="give the load a shorter stream name")
     if error.errno in _OF_THE_MOMENT:
         return TransientError(f"{place} cannot be reached at the moment ({error.strerror}).")
     return None

@@ -134,9 +134,7 @@ def test_one_name_does_not_stand_for_another(stage: Stage, load: str) -> None:
     assert not names(stage, load)
 
 
-@pytest.mark.parametrize(
-    "path", ["../x", "a/../../x", "/etc/x", "a//b", "", ".", "a/./b", ".elt-x", "a\0b", "a/"]
-)
+@pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/x", "a//b", "", ".", "a/./b", ".elt-x", "a\0b", "a/"])
 def test_a_path_stays_below_the_root(stage: Stage, path: str) -> None:
     with pytest.raises(ConfigurationError, match="below a stage's root"):
         stage.put_if_absent(path, b"")
@@ -268,9 +266,7 @@ def test_a_file_put_while_its_folder_is_pruned_stays(stage: Stage, load: str) ->
 @contextmanager
 def process(at_work: StageAtWork, what: str, path: str, file: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "tests.contract.stage_process", what, path, str(file), *at_work.recipe]
-    with subprocess.Popen(
-        command, cwd=REPOSITORY, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as running:
+    with subprocess.Popen(command, cwd=REPOSITORY, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
         try:
             yield running
         finally:

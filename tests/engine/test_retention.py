@@ -30,9 +30,7 @@ def gone(*files: StoredFile, root: str = ROOT) -> list[str]:
     return [each.uri.removeprefix(f"{root}/") for load in loads for each in [*load.manifests, *load.files]]
 
 
-@pytest.mark.parametrize(
-    "stream", ["rds.public.actor->raw.actor", '"映画".x', "_state", "..", "a" * 300, "-", ""]
-)
+@pytest.mark.parametrize("stream", ["rds.public.actor->raw.actor", '"映画".x', "_state", "..", "a" * 300, "-", ""])
 def test_what_extract_writes_is_known_as_a_load(stream):
     run = RunIdentity("dag", "run", "task")
     folder = f"{stream_folder(stream)}/{run.load_id(stream)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import threading
 from typing import TYPE_CHECKING
 
@@ -182,3 +183,13 @@ def test_it_is_gone_after_close() -> None:
         client.list_buckets()
     with pytest.raises((EndpointConnectionError, ConnectionClosedError)):
         client.list_buckets()
+
+
+def test_half_a_request_stores_nothing(s3_server: S3Server, client: S3Client) -> None:
+    port = int(s3_server.endpoint_url.rsplit(":", 1)[1])
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        head = f"PUT /{BUCKET}/half-sent HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+        connection.sendall(head.encode() + b"ten bytes.")
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100) == b""
+    assert not exists(client, "half-sent")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -25,11 +27,7 @@ from airflow_elt_provider.stages.work_folders import disk_errors
 REPOSITORY = Path(__file__).parents[2]
 WAYS = ["by_link", "by_rename", "by_lock", "publish"]
 ROOT = os.geteuid() == 0
-CAN_MOUNT = (
-    ROOT
-    and shutil.which("unshare")
-    and subprocess.run(["unshare", "-m", "true"], check=False).returncode == 0
-)
+CAN_MOUNT = ROOT and shutil.which("unshare") and subprocess.run(["unshare", "-m", "true"], check=False).returncode == 0
 
 
 @pytest.fixture
@@ -65,9 +63,7 @@ def test_a_path_and_its_uri_are_the_same_stage(tmp_path):
     assert (folder / "x").read_bytes() == b"1"
 
 
-@pytest.mark.parametrize(
-    "root", ["stage", "./stage", "~/stage", "file:stage", "file://stage", "file://host/stage", ""]
-)
+@pytest.mark.parametrize("root", ["stage", "./stage", "~/stage", "file:stage", "file://stage", "file://host/stage", ""])
 def test_a_folder_that_workers_cannot_share_is_refused(root):
     with pytest.raises(ConfigurationError, match=r"Remedy: (give the absolute path|write file:///)"):
         LocalStage(root)
@@ -119,6 +115,20 @@ def test_each_way_publishes_once(tmp_path, way):
     assert not publish(tmp_path / "two", tmp_path / "target")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["target", "two"]
     assert (tmp_path / "target").read_text() == "one"
+
+
+def test_a_lock_is_waited_for(tmp_path):
+    (tmp_path / "one").write_text("one")
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    waiting = threading.Thread(target=no_replace.by_lock, args=(tmp_path / "one", tmp_path / "target"))
+    waiting.start()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    assert not (tmp_path / "target").exists()
+    os.close(folder)
+    waiting.join()
+    assert (tmp_path / "target").exists()
 
 
 def test_a_link_whose_answer_nfs_lost_was_ours(tmp_path):
@@ -244,9 +254,7 @@ def test_a_folder_that_is_not_ours(mode):
         folder.chmod(0o755)
         shutil.rmtree(folder)
     assert len(told) == 3
-    assert all(
-        "may not use" in line and "Permission denied" in line and "Remedy: let all" in line for line in told
-    )
+    assert all("may not use" in line and "Permission denied" in line and "Remedy: let all" in line for line in told)
 
 
 @pytest.mark.skipif(not CAN_MOUNT, reason="needs root, to mount a small file system")

@@ -107,9 +107,7 @@ def test_a_stranger_s_object_is_not_ours(stage, s3_server, bucket):
 
 @pytest.mark.parametrize("size", [1000, 3 * PART])
 def test_put_finds_itself_after_a_lost_answer(stage, s3_server, bucket, size):
-    lost = s3_server.cut(
-        "PUT" if size < PART else "POST", "part-0", when="after", skip=0 if size < PART else 1
-    )
+    lost = s3_server.cut("PUT" if size < PART else "POST", "part-0", when="after", skip=0 if size < PART else 1)
     uri = put(stage, "part-0", size)
     assert lost.hits == 1
     assert [(file.uri, file.bytes) for file in stage.list()] == [(uri, size)]
@@ -171,9 +169,7 @@ def calls(stage):
     ],
 )
 def test_denied_calls_name_action_and_resource(stage, s3_server, bucket, method, path, action):
-    s3_server.refuse(
-        "GET" if method == "LIST" else method, f"/{bucket}.*{path}", status=403, code="AccessDenied"
-    )
+    s3_server.refuse("GET" if method == "LIST" else method, f"/{bucket}.*{path}", status=403, code="AccessDenied")
     with pytest.raises(ConfigurationError, match=action):
         calls(stage)[method]()
 
@@ -311,8 +307,7 @@ class _RefusesKeys(BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
         errors = "".join(
-            f"<Error><Key>elt/{code}</Key><Code>{code}</Code><Message>no</Message></Error>"
-            for code in self.codes
+            f"<Error><Key>elt/{code}</Key><Code>{code}</Code><Message>no</Message></Error>" for code in self.codes
         )
         body = f"<DeleteResult>{errors}</DeleteResult>".encode()
         self.send_response(200)
