@@ -174,7 +174,7 @@ def read_query(connection: Connection, query: str, server: str) -> Relation:
 def _typmod(column: Any) -> int:  # noqa: ANN401 - psycopg2's Column has no stub
     """Put the type's modifier together again from what psycopg2 made of it."""
     if column.precision is not None and column.scale is not None and column.precision < 0xFFFF:  # noqa: PLR2004
-        return ((column.precision << 16) | (column.scale & 0xFFFF)) + 4
+        return int((column.precision << 16) | (column.scale & 0xFFFF)) + 4
     if column.type_code in _LENGTH_TYPES and (column.internal_size or -1) > 0:
         return int(column.internal_size) + 4
     return -1

@@ -142,7 +142,9 @@ def last_row_end(piece: bytes, *, odd: bool) -> int:
         odd ^= bool(piece.count(b'"', newline, end) % 2)
         if not odd:
             return newline + 1
-        # Inside a value: go to the quote that comes before, instead of trying every newline in between.
+        if end == len(piece):  # a doubled quote changes nothing for any newline: what is left are the values' own
+            piece = piece.replace(b'""', b"..")
+        # Inside a value: go to the quote that opens it, instead of trying every newline in between.
         end = piece.rfind(b'"', 0, newline)
         if end < 0:
             return 0

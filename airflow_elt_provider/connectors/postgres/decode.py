@@ -5,13 +5,13 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from airflow_elt_provider.connectors.postgres.exact import Split, can_fail, exact_json, split
+from airflow_elt_provider.connectors.postgres.exact import Array, Split, can_fail, exact_json, split
 from airflow_elt_provider.connectors.postgres.selection import SelectedColumn
 from airflow_elt_provider.core.system_columns import EXACT
 from airflow_elt_provider.core.types import wire_type
@@ -62,7 +62,7 @@ class Decoder:
             column_types=types, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False,
             true_values=["t"], false_values=["f"],
         )  # fmt: skip
-        return csv.read_csv(pa.BufferReader(block), read, parse, convert)
+        return csv.read_csv(cast("Any", pa.BufferReader(block)), read, parse, convert)
 
     def _csv_type(self, at: int, as_text: set[int]) -> pa.DataType:
         kind = self._columns[at].column.type
@@ -82,7 +82,7 @@ class Decoder:
             fields.append(pa.field(EXACT, pa.string()))
         return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
-    def _typed(self, at: int, column: SelectedColumn, array: pa.Array) -> Split:
+    def _typed(self, at: int, column: SelectedColumn, array: Array) -> Split:
         kind = column.column.type
         if pa.types.is_binary(kind):
             return Split(unhex(array))
@@ -99,7 +99,7 @@ class Decoder:
             ) from error
 
 
-def unhex(digits: pa.Array) -> pa.Array:
+def unhex(digits: Array) -> Array:
     """Decode an array of hexadecimal texts all at once."""
     _, offsets, data = digits.buffers()
     if data is None:
@@ -108,5 +108,5 @@ def unhex(digits: pa.Array) -> pa.Array:
     starts = pa.Array.from_buffers(pa.int32(), length, [None, offsets], offset=digits.offset)
     raw = pa.py_buffer(binascii.unhexlify(memoryview(data)[starts[0].as_py() : starts[-1].as_py()]))
     halved = pc.divide(pc.subtract(starts, starts[0]), pa.scalar(2, pa.int32()))
-    valid = pc.is_valid(digits).buffers()[1] if digits.null_count else None
-    return pa.Array.from_buffers(pa.binary(), len(digits), [valid, halved.buffers()[1], raw])
+    valid: Array = pc.is_valid(digits)
+    return pa.Array.from_buffers(pa.binary(), len(digits), [valid.buffers()[1], halved.buffers()[1], raw])

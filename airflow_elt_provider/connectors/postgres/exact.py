@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,12 +14,15 @@ from airflow_elt_provider.connectors.postgres.selection import SelectedColumn
 from airflow_elt_provider.core.types import UUID, wire_type
 from airflow_elt_provider.errors import DataError
 
+Array: TypeAlias = Any
+"""A pyarrow array: the stubs' generics know too little of compute functions to help here."""
+
 _ENDLESS_OR_FAR: Final = r"^-?infinity$|BC$|^\d{5,}-"
 _NO_NUMBER: Final = r"^(?:NaN|-?Infinity)$"
 _MIDNIGHT: Final = r"^24:"
 _BOOLS: Final = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
-_EXACT_DIGITS: Final = {pa.float64(): 15, pa.float32(): 6}
-"""Decimal digits that a float keeps, whatever they are."""
+_EXACT_DIGITS: Final = {64: 15, 32: 6}
+"""Bits of a float -> decimal digits that it keeps, whatever they are."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ class Split:
     :param exact: where ``typed`` is NULL for want of a value, the canonical text; None where there is no such row.
     """
 
-    typed: pa.Array
-    exact: pa.Array | None = None
+    typed: Array
+    exact: Array | None = None
 
 
 def can_fail(kind: pa.DataType) -> bool:
@@ -46,7 +49,7 @@ def _exceptional(kind: pa.DataType) -> str | None:
     return _MIDNIGHT if pa.types.is_time(kind) else None
 
 
-def split(texts: pa.Array, column: SelectedColumn, what: str) -> Split:
+def split(texts: Array, column: SelectedColumn, what: str) -> Split:
     """Convert canonical texts to the column's type, and set aside what the type has no value for.
 
     :raises DataError: names the column and the first value that does not fit exactly.
@@ -58,27 +61,28 @@ def split(texts: pa.Array, column: SelectedColumn, what: str) -> Split:
         return Split(_convert(texts, column, what))
     none = pa.scalar(None, pa.string())
     typed = _convert(pc.if_else(aside, none, texts), column, what)
-    return Split(typed, pc.if_else(pc.fill_null(aside, fill_value=False), texts, none))
+    return Split(typed, pc.if_else(pc.equal(aside, pa.scalar(value=True)), texts, none))
 
 
-def exact_json(columns: Mapping[str, pa.Array]) -> pa.Array:
+def exact_json(columns: Mapping[str, Array]) -> Array:
     """Return ``{"column": "text"}`` for the rows that have such values, NULL for the others.
 
     The texts are digits, signs and a few words: nothing in them needs escaping.
     """
-    members = [
-        pc.binary_join_element_wise(json.dumps(name, ensure_ascii=False) + ': "', texts, '"', "")
-        for name, texts in columns.items()
-    ]
-    joined = pc.binary_join_element_wise(*members, ", ", null_handling="skip")
-    some = pc.not_equal(joined, "")
-    return pc.if_else(some, pc.binary_join_element_wise("{", joined, "}", ""), pa.scalar(None, pa.string()))
+    joined: Array = pa.array([""] * len(next(iter(columns.values()))), pa.string())
+    for name, texts in columns.items():
+        member = pc.binary_join_element_wise(json.dumps(name, ensure_ascii=False) + ': "', texts, '", ', "")
+        known: Array = pc.fill_null(member, pa.scalar(""))
+        joined = pc.binary_join_element_wise(joined, known, "")
+    bodies = pc.replace_substring_regex(joined, ", $", "")
+    some = pc.not_equal(bodies, "")
+    return pc.if_else(some, pc.binary_join_element_wise("{", bodies, "}", ""), pa.scalar(None, pa.string()))
 
 
 # --- conversion ---
 
 
-def _convert(texts: pa.Array, column: SelectedColumn, what: str) -> pa.Array:
+def _convert(texts: Array, column: SelectedColumn, what: str) -> Array:
     kind, own = column.column.type, column.own_type
     converter = _converter(kind, own)
     try:
@@ -91,7 +95,7 @@ def _convert(texts: pa.Array, column: SelectedColumn, what: str) -> pa.Array:
         ) from error
 
 
-def _first_unfit(texts: pa.Array, converter: Callable[[pa.Array], pa.Array]) -> str:
+def _first_unfit(texts: Array, converter: Callable[[Array], Array]) -> str:
     """Find the value by halving."""
     while len(texts) > 1:
         half = texts[: len(texts) // 2]
@@ -103,7 +107,7 @@ def _first_unfit(texts: pa.Array, converter: Callable[[pa.Array], pa.Array]) -> 
     return str(texts[0].as_py())
 
 
-def _converter(kind: pa.DataType, own: pa.DataType) -> Callable[[pa.Array], pa.Array]:
+def _converter(kind: pa.DataType, own: pa.DataType) -> Callable[[Array], Array]:
     if pa.types.is_time(kind):
         return _to_time
     if pa.types.is_date(kind):
@@ -119,29 +123,29 @@ def _converter(kind: pa.DataType, own: pa.DataType) -> Callable[[pa.Array], pa.A
     return lambda texts: pc.cast(texts, wire_type(kind))
 
 
-def _without(texts: pa.Array, pattern: str) -> pa.Array:
+def _without(texts: Array, pattern: str) -> Array:
     return pc.replace_substring_regex(texts, pattern, "")
 
 
-def _all(texts: pa.Array, pattern: str) -> pa.Array:
+def _all(texts: Array, pattern: str) -> Array:
     if pc.all(pc.match_substring_regex(texts, pattern), min_count=0).as_py():
         return texts
     raise pa.ArrowInvalid(pattern)
 
 
-def _to_time(texts: pa.Array) -> pa.Array:
+def _to_time(texts: Array) -> Array:
     # Arrow has no cast from text to a time of day, but one by way of a timestamp.
     days = pc.binary_join_element_wise("1970-01-01 ", texts, "")
     return pc.cast(pc.cast(days, pa.timestamp("us")), pa.time64("us"))
 
 
-def _to_bool(texts: pa.Array) -> pa.Array:
+def _to_bool(texts: Array) -> Array:
     _all(texts, f"^(?i:{'|'.join(_BOOLS)})$")
     values = pa.array(list(_BOOLS.values()))
     return pc.take(values, pc.index_in(pc.utf8_lower(texts), pa.array(list(_BOOLS))))
 
 
-def _to_float(texts: pa.Array, kind: pa.DataType, own: pa.DataType) -> pa.Array:
+def _to_float(texts: Array, kind: pa.DataType, own: pa.DataType) -> Array:
     floats = pc.cast(texts, kind)
     if pa.types.is_floating(own):
         wide = pc.cast(texts, pa.float64())
@@ -152,7 +156,7 @@ def _to_float(texts: pa.Array, kind: pa.DataType, own: pa.DataType) -> pa.Array:
     digits = texts
     for pattern in (r"[eE].*$", r"[-+.]", r"^0+", r"0+$"):
         digits = _without(digits, pattern)
-    longest = pc.max(pc.utf8_length(digits)).as_py() or 0
-    if longest > _EXACT_DIGITS[kind]:
+    too_long: Array = pc.greater(pc.utf8_length(digits), _EXACT_DIGITS[kind.bit_width])
+    if pc.any(too_long).as_py():
         raise pa.ArrowInvalid(str(kind))
     return floats
