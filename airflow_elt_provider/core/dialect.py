@@ -81,9 +81,17 @@ class Dialect:
         del type_
         return expression
 
+    def text_value(self, column: Column, expression: str) -> str:
+        """Return the expression that reads a value's canonical text as a new column of the target would hold it."""
+        return self.cast(expression, self.column_type(column))
+
     def cast(self, expression: str, type_: str) -> str:
         """Return a cast."""
         return f"CAST({expression} AS {type_})"
+
+    def try_cast(self, expression: str, type_: str) -> str:
+        """Return a cast that gives NULL for what does not fit, where the system has one."""
+        return self.cast(expression, type_)
 
     # --- DDL ---
 

@@ -52,7 +52,12 @@ class MergeSql:
 
     def _value(self, column: Column) -> str:
         own, type_ = self._own(column), self.types[column.name]
-        return own if self.dialect.column_type(column) == type_ else self.dialect.cast(own, type_)
+        if self.dialect.column_type(column) == type_:
+            return own
+        value = self.dialect.cast(own, type_)
+        if type_ == self.dialect.text_type and self.load.manifest.has_exact:
+            return f"coalesce({value}, {self.dialect.exact_text(column)})"
+        return value
 
     @property
     def staged(self) -> str:
@@ -91,8 +96,8 @@ class MergeSql:
     def lossy(self, column: Column) -> Sql:
         """How many staged values change when they are cast to the target's type (a frozen column)."""
         own, arriving = self._own(column), self.dialect.column_type(column)
-        back = self.dialect.cast(self.dialect.cast(own, self.types[column.name]), arriving)
         d = self.dialect
+        back = d.try_cast(d.try_cast(own, self.types[column.name]), arriving)
         return Sql(
             f"SELECT count(*) FROM {d.staging(self.load)} r "
             f"WHERE {d.comparable(own, arriving)} IS DISTINCT FROM {d.comparable(back, arriving)}"
@@ -199,8 +204,12 @@ class MergeSql:
 
     def backfill(self, column: str) -> Sql:
         """Give the rows from before a column was added the value (bound) that the source gives them."""
-        value = self.dialect.cast(self.dialect.placeholder, self.types[column])
-        return Sql(f"UPDATE {self.target} SET {self.dialect.quote(column)} = {value}")
+        arriving, name = self.load.manifest.schema.column(column), self.dialect.quote(column)
+        value = self.dialect.text_value(arriving, self.dialect.placeholder)
+        if self.dialect.column_type(arriving) != self.types[column]:
+            value = self.dialect.cast(value, self.types[column])
+        # Rows with a value had it from a load since: an interval load may be ahead of the checkpoint.
+        return Sql(f"UPDATE {self.target} SET {name} = {value} WHERE {name} IS NULL")
 
 
 def row_count_problem(check: RowCount, rows: int) -> str:

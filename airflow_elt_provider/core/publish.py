@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from airflow_elt_provider.core.checkpoint import Checkpoint, Position
 from airflow_elt_provider.core.checks import RowCount
 from airflow_elt_provider.core.dialect import Dialect, Fit, Sql
 from airflow_elt_provider.core.drift import DriftAction, SchemaChange
@@ -116,6 +117,12 @@ class Publication:
     # --- before anything is written ---
 
     def _verify_target(self) -> None:
+        cursor = self.load.manifest.cursor
+        if self.load.manifest.interval and cursor not in self.types:
+            raise DataError(
+                f"{self.load.target} has no column {cursor!r}, in which the interval is given.",
+                hint="let the column be added: on_schema_drift={'added': 'evolve'}",
+            )
         frozen = {change.column for change in self.changes if change.done is DriftAction.FREEZE}
         for column in self.load.manifest.schema.columns:
             current = self.types.get(column.name)
@@ -225,9 +232,10 @@ class Publication:
             self._upsert(sql, counts)
             if self._number(sql.count_target) == rows:
                 return
-            counts.inserted = counts.updated = 0  # the target had a key twice: exchange everything
+            counts.deleted -= counts.inserted  # the target had a key twice: exchange everything, new rows too
+            counts.updated = 0
         if has_rows:
-            counts.deleted = self.session.execute(sql.delete_all())
+            counts.deleted += self.session.execute(sql.delete_all())
         counts.inserted = self.session.execute(sql.insert(only_new=False))
 
     def _number(self, sql: Sql) -> int:
@@ -241,3 +249,18 @@ def read_receipt(session: Session, dialect: Dialect, load_id: str) -> Receipt | 
     """Return the receipt of a load, if it was merged."""
     rows = session.query(dialect.select_receipt(), (load_id,))
     return Receipt.from_json(json.loads(rows[0][0])) if rows else None
+
+
+def read_receipts(session: Session, dialect: Dialect, stream: str, run_key: str | None = None) -> list[Receipt]:
+    """Return the receipts of a stream, of one run where ``run_key`` is given; oldest first."""
+    bound = (stream,) if run_key is None else (stream, run_key)
+    rows = session.query(dialect.select_receipts(of_run=run_key is not None), bound)
+    return [Receipt.from_json(json.loads(row[0])) for row in rows]
+
+
+def read_checkpoint(session: Session, dialect: Dialect, stream: str) -> Checkpoint | None:
+    """Return a stream's checkpoint, if it has one."""
+    for name, version, load_id, position in session.query(dialect.select_checkpoint(), (stream,)):
+        known = json.loads(position)
+        return Checkpoint(name, version, load_id, Position.from_json(known) if known else None)
+    return None

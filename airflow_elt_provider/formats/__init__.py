@@ -1,0 +1,1 @@
+"""File formats: pure functions over files and streams."""
