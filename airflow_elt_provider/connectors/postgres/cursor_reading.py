@@ -80,9 +80,10 @@ class CursorReader:
         """Return the largest value that may become the checkpoint, never less than ``value``."""
         column = self.cursor
         larger = f" AND {column.value} > {column.constant(value)}" if value is not None else ""
-        # Not max(): PostgreSQL has none for uuid before version 18.
+        # Not max(): PostgreSQL has none for uuid before version 18. And with a name of its own for the text, or ORDER BY
+        # would take the text to be meant.
         found = query_rows(self.connection, (
-            f"SELECT {column.value}::text {self._from} AND {column.ordinary}{larger} AND {column.value} IS NOT NULL "
+            f'SELECT {column.value}::text AS "_elt_top" {self._from} AND {column.ordinary}{larger} AND {column.value} IS NOT NULL '
             f"ORDER BY {column.value} DESC LIMIT 1"
         ))  # fmt: skip
         return str(found[0][0]) if found else value
