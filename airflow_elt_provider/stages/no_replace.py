@@ -6,6 +6,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -105,5 +106,10 @@ def make_folder(folder: Path) -> None:
         missing.append(folder)
         folder = folder.parent
     for each in reversed(missing):
-        each.mkdir(exist_ok=True)
+        try:
+            each.mkdir()
+        except FileExistsError:
+            # Made by a twin, and perhaps pruned again since: then lstat says so.
+            if not stat.S_ISDIR(each.lstat().st_mode) and not each.is_dir():
+                raise
         flush_folder(each.parent)

@@ -247,7 +247,7 @@ class S3Stage:
             for page in pages:
                 yield from (each for each in page.get("Uploads", []) if load_file(each["Key"].removeprefix(prefix)))
 
-    def _abort(self, upload: Any) -> str:  # noqa: ANN401 - boto3's own record
+    def _abort(self, upload: Any) -> str:
         from botocore.exceptions import ClientError
 
         place = ObjectPlace(self._bucket, upload["Key"])

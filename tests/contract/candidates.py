@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.contract.at_work import duckdb_file
 from tests.contract.stages_at_work import StageCandidate, local, s3
 
 STAGES = (
@@ -10,3 +11,7 @@ STAGES = (
     StageCandidate("local-with-locks", lambda folder: local("by_lock", folder)),
     StageCandidate("s3", lambda _: s3("the stage/ステージ")),
 )
+
+DESTINATIONS = {
+    "duckdb": duckdb_file,
+}

@@ -240,12 +240,13 @@ def test_threads_share_a_stage(stage: Stage, load: str) -> None:
 
 
 def test_a_file_put_while_its_folder_is_pruned_stays(stage: Stage, load: str) -> None:
-    stop = threading.Event()
+    stop, pruned = threading.Event(), []
 
     def prune() -> None:
         while not stop.is_set():
             stage.put_if_absent(f"{load}/0123abcd/other", b"x")
             stage.delete([f"{stage.root}/{load}/0123abcd/other"])
+        pruned.append(True)
 
     pruner = threading.Thread(target=prune)
     pruner.start()
@@ -258,6 +259,7 @@ def test_a_file_put_while_its_folder_is_pruned_stays(stage: Stage, load: str) ->
     finally:
         stop.set()
         pruner.join()
+    assert pruned
 
 
 # --- processes ---

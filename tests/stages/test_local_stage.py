@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -131,6 +132,29 @@ def test_a_lock_is_waited_for(tmp_path):
     assert (tmp_path / "target").exists()
 
 
+def test_a_folder_that_comes_and_goes_is_no_file_in_the_way(tmp_path):
+    folder, stop = tmp_path / "a" / "b", threading.Event()
+
+    def prune():
+        while not stop.is_set():
+            for path in (folder, folder.parent):
+                with contextlib.suppress(FileNotFoundError, OSError):
+                    path.rmdir()
+            with contextlib.suppress(FileNotFoundError, FileExistsError):
+                folder.parent.mkdir()
+                folder.mkdir()
+
+    pruner = threading.Thread(target=prune)
+    pruner.start()
+    try:
+        for _ in range(4000):
+            with contextlib.suppress(FileNotFoundError):
+                no_replace.make_folder(folder)
+    finally:
+        stop.set()
+        pruner.join()
+
+
 def test_a_link_whose_answer_nfs_lost_was_ours(tmp_path):
     (tmp_path / "one").write_text("one")
     os.link(tmp_path / "one", tmp_path / "target")
@@ -206,6 +230,12 @@ def test_a_file_in_the_way(tmp_path):
     stage = LocalStage(tmp_path)
     with pytest.raises(ConfigurationError, match="not a folder"):
         stage.put_if_absent("stage/x", b"")
+
+
+def test_a_link_to_nowhere_in_the_way(tmp_path):
+    (tmp_path / "stage").symlink_to("nowhere")
+    with pytest.raises(ConfigurationError, match="in the way"):
+        LocalStage(tmp_path / "stage").put_if_absent("a/b", b"")
 
 
 def test_a_name_that_is_too_long(stage):
