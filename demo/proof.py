@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
 
 
+_RANGES = frozenset({3904, 3906, 3908, 3910, 3912, 3926})
+"""Object ids of int4range, numrange, tsrange, tstzrange, daterange and int8range."""
+
+
 @dataclass(frozen=True)
 class Agreement:
     """How one table compares.
@@ -38,8 +42,12 @@ def compare(source: Connection, warehouse: Path, tables: Iterable[str], schema: 
 
 
 def _compare_one(cursor: Any, target: duckdb.DuckDBPyConnection, table: str, schema: str) -> Agreement:
-    cursor.execute(f'SELECT * FROM public."{table}"')
-    columns = ", ".join(f'"{column.name}"' for column in cursor.description)
+    cursor.execute(f'SELECT * FROM public."{table}" LIMIT 0')
+    described = cursor.description
+    columns = ", ".join(f'"{column.name}"' for column in described)
+    # psycopg2 has a class of its own for ranges; their text is what both systems show.
+    items = (f'"{column.name}"' + ("::text" if column.type_code in _RANGES else "") for column in described)
+    cursor.execute(f'SELECT {", ".join(items)} FROM public."{table}"')
     here = Counter(tuple(map(_plain, row)) for row in cursor.fetchall())
     rows = target.execute(f'SELECT {columns} FROM "{schema}"."{table}"').fetchall()
     there = Counter(tuple(map(_plain, row)) for row in rows)
