@@ -10,7 +10,7 @@ Connections: `film_rental` (postgres), `warehouse` (duckdb). The stage is that o
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from airflow_elt_provider.operators.checkpoint import CheckpointOperator
 from airflow_elt_provider.operators.extract import ExtractOperator
@@ -27,7 +27,7 @@ STREAM = "film_rental.inventory"
 with DAG(
     dag_id="elt_private_network",
     schedule=None,
-    start_date=datetime(2026, 1, 1),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
     doc_md=__doc__,

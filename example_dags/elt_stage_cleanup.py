@@ -6,7 +6,7 @@ Connections: `warehouse` (duckdb). The stage is that of `[elt] stage`, the age t
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from airflow_elt_provider.operators.gc import StageCleanupOperator
 
@@ -18,7 +18,7 @@ except ImportError:  # Airflow 2
 with DAG(
     dag_id="elt_stage_cleanup",
     schedule="@daily",
-    start_date=datetime(2026, 1, 1),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     doc_md=__doc__,

@@ -6,7 +6,7 @@ Connections: `film_rental` (postgres), `warehouse` (duckdb). The stage is that o
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from airflow_elt_provider.operators.sync import SyncTableOperator
 
@@ -18,7 +18,7 @@ except ImportError:  # Airflow 2
 with DAG(
     dag_id="elt_sync_table",
     schedule="@hourly",
-    start_date=datetime(2026, 1, 1),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},

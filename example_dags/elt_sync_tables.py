@@ -6,7 +6,7 @@ Connections: `film_rental` (postgres), `warehouse` (duckdb). The stage is that o
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from airflow_elt_provider.task_groups import sync_tables
 
@@ -18,7 +18,7 @@ except ImportError:  # Airflow 2
 with DAG(
     dag_id="elt_sync_tables",
     schedule=None,
-    start_date=datetime(2026, 1, 1),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
     doc_md=__doc__,
@@ -31,8 +31,7 @@ with DAG(
         include=["*"],
         exclude=["tmp_*"],
         destination_conn_id="warehouse",
-        target_table="{prefix}{table}",
-        prefix="raw.",
+        target_table="{schema}.{table}",
         overrides={
             "rental": {"capture": "cursor", "cursor_column": "last_update"},
             "payment": {"capture": "cursor", "cursor_column": "last_update"},

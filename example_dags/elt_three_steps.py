@@ -9,7 +9,7 @@ into `manifest=` and `staged=` in place of the output of the task before, it mak
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from airflow_elt_provider.operators.extract import ExtractOperator
 from airflow_elt_provider.operators.merge import MergeOperator
@@ -23,7 +23,7 @@ except ImportError:  # Airflow 2
 with DAG(
     dag_id="elt_three_steps",
     schedule=None,
-    start_date=datetime(2026, 1, 1),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
     doc_md=__doc__,
     tags=["elt", "example"],

@@ -105,11 +105,11 @@ def _probe(path: Path) -> str:
             "The Python package 'duckdb' is not installed.", hint="pip install 'airflow-elt-provider[duckdb]'"
         ) from None
     if not path.exists():
-        folder = path.parent
+        folder = next(parent for parent in path.parents if parent.exists())
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             raise ConfigurationError(
                 f"{path} does not exist, and {folder} is no folder that this process may write to.",
-                hint="create the folder, or correct the path",
+                hint="correct the path, or the folder's permissions",
             )
         return f"{path} does not exist yet; the first merge creates it (DuckDB {duckdb.__version__})."
     with path.open("rb") as file:

@@ -79,11 +79,14 @@ DUCKDB: Final = Form(
     hook_name="DuckDB",
     hook_class="airflow_elt_provider.hooks.duckdb.EltDuckdbHook",
     fields=(
+        Field("lock_timeout", "Lock timeout", "number", "Seconds to wait in line for the file (default 600)."),
+        Field("memory_limit", "Memory limit", "string", "DuckDB's own limit, e.g. 2GB (default 80 % of the machine)."),
+        Field("threads", "Threads", "integer", "DuckDB's worker threads (default one per core)."),
         Field(
-            "lock_timeout",
-            "Lock timeout (seconds)",
-            "number",
-            "How long a task waits in line for the file, which has one writer at a time (default 600).",
+            "temp_directory",
+            "Temporary folder",
+            "string",
+            "For what does not fit into memory (default beside the file).",
         ),
     ),
     hidden=("login", "password", "port", "schema"),

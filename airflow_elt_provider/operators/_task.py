@@ -95,9 +95,9 @@ class UsesStage(EltOperator):
 def run_identity(context: Context) -> RunIdentity:
     """Return which run of which task this is.
 
-    Airflow counts tries upwards for ever and moves ``max_tries`` when a user clears a finished task: it becomes the
-    tries so far plus ``retries``. So the difference stays the same for all retries and changes with every clear. A
-    task that is cleared while it runs is one more retry, which is what it is for us too: it goes on with its load.
+    Airflow counts tries upwards for ever and moves ``max_tries`` when a user clears a task: it becomes the tries so
+    far plus ``retries``. So the difference stays the same for all retries and grows with every clear. (Airflow 2 leaves
+    it alone when the task is cleared while it runs: that is one more try of the same load, and as good.)
     """
     from airflow_elt_provider.core.load import RunIdentity
 

@@ -107,6 +107,8 @@ class SyncDiscoveredTableOperator(SyncTableOperator):
     :param overrides: table name or pattern -> parameters; the whole name goes before patterns.
     """
 
+    custom_operator_name = "SyncTableOperator"
+
     def __init__(self, *, overrides: Mapping[str, Mapping[str, Any]] | None = None, **kwargs: Any) -> None:
         self.overrides = dict(overrides or {})
         super().__init__(**{**kwargs, **own_parameters(self.overrides, kwargs.get("source_table"))})

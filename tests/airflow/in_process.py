@@ -1,0 +1,137 @@
+"""Runs DAGs in this process: `dag.test()` on a file in the private DAG folder, for both lines of Airflow."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DATE = datetime(2026, 1, 5, tzinfo=UTC)
+_NUMBERS = itertools.count()
+HEAD = """
+from datetime import UTC, datetime, timedelta
+try:
+    from airflow.sdk import DAG, task
+except ImportError:
+    from airflow import DAG
+    from airflow.decorators import task
+from airflow_elt_provider.operators.checkpoint import CheckpointOperator
+from airflow_elt_provider.operators.extract import ExtractOperator
+from airflow_elt_provider.operators.gc import StageCleanupOperator
+from airflow_elt_provider.operators.merge import MergeOperator
+from airflow_elt_provider.operators.stage import StageOperator
+from airflow_elt_provider.operators.sync import SyncTableOperator
+from airflow_elt_provider.task_groups import sync_tables
+START = datetime(2026, 1, 1, tzinfo=UTC)
+"""
+
+
+@dataclass
+class Run:
+    """What a DAG run left."""
+
+    state: str
+    states: dict[str, str]
+    xcoms: dict[str, Any]
+    tries: dict[str, int]
+    max_tries: dict[str, int]
+    run: Any
+
+    def one(self) -> Any:
+        """Return the only XCom."""
+        (value,) = self.xcoms.values()
+        return value
+
+
+@cache
+def boot() -> None:
+    """Create the metadata database."""
+    from airflow.utils.db import initdb
+
+    initdb()
+
+
+def dags_folder() -> Path:
+    """Return the private DAG folder."""
+    return Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Parse a DAG file and return its DAGs.
+
+    :raises AssertionError: when Airflow could not import it.
+    """
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:
+        from airflow.models.dagbag import DagBag
+    bag = DagBag(str(path))
+    assert not bag.import_errors, "\n".join(bag.import_errors.values())
+    return dict(bag.dags)
+
+
+def write(body: str, dag_id: str | None = None, **arguments: Any) -> tuple[str, Path]:
+    """Write a DAG file whose DAG holds ``body``; return the DAG's id and the file."""
+    dag_id = dag_id or f"dag_{next(_NUMBERS)}"
+    path = dags_folder() / f"{dag_id}.py"
+    lines = "\n".join(f"    {line}" for line in body.strip().splitlines())
+    given = "".join(f", {name}={value!r}" for name, value in {"schedule": None, **arguments}.items())
+    path.write_text(f"{HEAD}\nwith DAG({dag_id!r}, start_date=START{given}) as dag:\n{lines}\n")
+    return dag_id, path
+
+
+def run(body: str, *, date: datetime = DATE, conf: dict[str, Any] | None = None, **arguments: Any) -> Run:
+    """Run a DAG with these tasks."""
+    dag_id, path = write(body, **arguments)
+    return run_file(path, dag_id, date=date, conf=conf)
+
+
+def run_file(path: Path, dag_id: str, *, date: datetime = DATE, conf: dict[str, Any] | None = None) -> Run:
+    """Run a DAG of a file."""
+    boot()
+    dag = load(path)[dag_id]
+    try:
+        import airflow.sdk  # noqa: F401
+
+        dag_run = dag.test(logical_date=date, run_conf=conf)
+    except ImportError:
+        dag_run = dag.test(execution_date=date, run_conf=conf)
+    return _left(dag_run)
+
+
+def _left(dag_run: Any) -> Run:
+    instances = dag_run.get_task_instances()
+    names = {ti: ti.task_id + (f"[{ti.map_index}]" if ti.map_index >= 0 else "") for ti in instances}
+    xcoms = {
+        name: value
+        for ti, name in names.items()
+        if (value := ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index)) is not None
+    }
+    return Run(
+        str(getattr(dag_run.state, "value", dag_run.state)),
+        {name: str(getattr(ti.state, "value", ti.state)) for ti, name in names.items()},
+        xcoms,
+        {name: ti.try_number for ti, name in names.items()},
+        {name: ti.max_tries for ti, name in names.items()},
+        dag_run,
+    )
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Set environment variables for a while."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
