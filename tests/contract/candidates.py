@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.contract.at_work import duckdb_file
+from tests.contract.at_work import duckdb_file, postgres
 from tests.contract.stages_at_work import StageCandidate, local, s3
 
 STAGES = (
@@ -14,4 +14,5 @@ STAGES = (
 
 DESTINATIONS = {
     "duckdb": duckdb_file,
+    "postgres": postgres,
 }

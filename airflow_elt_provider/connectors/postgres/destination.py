@@ -1,0 +1,295 @@
+"""PostgreSQL as a destination: COPY into a staging table, then one transaction with checkpoint and receipt."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from typing import Final, TypeVar
+
+import pyarrow as pa
+from psycopg2 import errors
+
+from airflow_elt_provider.connectors.postgres import destination_catalog as catalog
+from airflow_elt_provider.connectors.postgres.copy_feed import BATCH_ROWS, CopyFeed
+from airflow_elt_provider.connectors.postgres.destination_session import Observe, PostgresServer, PostgresSession
+from airflow_elt_provider.connectors.postgres.dialect import PostgresDialect
+from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
+from airflow_elt_provider.core.checkpoint import Checkpoint
+from airflow_elt_provider.core.drift import SchemaChange
+from airflow_elt_provider.core.evolve import evolve
+from airflow_elt_provider.core.load import Load
+from airflow_elt_provider.core.protocols import Capabilities, Commit, Stage
+from airflow_elt_provider.core.publish import Publication, read_checkpoint, read_receipt, read_receipts
+from airflow_elt_provider.core.receipt import Receipt
+from airflow_elt_provider.errors import (
+    ConfigurationError,
+    DataError,
+    EltError,
+    TransientError,
+    UncertainCommitError,
+)
+from airflow_elt_provider.formats.parquet import fetched, read_batches
+
+log = logging.getLogger(__name__)
+
+DEAD_AFTER: Final = timedelta(days=1)
+"""Age at which a staging table that no merge came for is dropped."""
+_WORK_MEMORY: Final = "128MB"
+_ASK_AGAIN: Final = (0.5, 2.0, 5.0)
+"""Seconds to wait before each attempt to learn what became of a COMMIT."""
+_RACES: Final = (errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateSchema, errors.DuplicateColumn)
+_ATTEMPTS: Final = 5
+_WRITE: Final = "SELECT, INSERT, UPDATE, DELETE"
+_T = TypeVar("_T")
+
+
+class PostgresDestination:
+    """Keeps targets, checkpoints and receipts in a PostgreSQL database; our own tables are in its schema ``_elt``.
+
+    :param observe: called before each statement with its SQL, and with "" when it is done.
+    """
+
+    capabilities: Final = Capabilities(Commit.TRANSACTION, frozenset({"file", "s3", "gs"}))
+
+    def __init__(self, settings: PostgresSettings, *, observe: Observe | None = None) -> None:
+        self._server = PostgresServer(settings, observe)
+
+    def __repr__(self) -> str:
+        return f"PostgresDestination({str(self._server.settings)!r})"
+
+    def dialect(self, session: PostgresSession) -> PostgresDialect:
+        """Return the dialect of the server."""
+        return PostgresDialect(session.server_version)
+
+    # --- state ---
+
+    def checkpoint(self, stream: str) -> Checkpoint | None:
+        """Return the stream's checkpoint."""
+        with self._state(f"reading the checkpoint of {stream}") as session:
+            return read_checkpoint(session, self.dialect(session), stream) if session else None
+
+    def receipt(self, load_id: str) -> Receipt | None:
+        """Return the proof that a load was merged."""
+        with self._state(f"reading the receipt of load {load_id}") as session:
+            return read_receipt(session, self.dialect(session), load_id) if session else None
+
+    def receipts(self, stream: str, run_key: str | None = None) -> Sequence[Receipt]:
+        """Return the receipts of a stream, oldest first; of one run where ``run_key`` is given."""
+        with self._state(f"reading the receipts of {stream}") as session:
+            return read_receipts(session, self.dialect(session), stream, run_key) if session else []
+
+    def forget(self, stream: str) -> bool:
+        """Forget a stream's checkpoint; False when there was none."""
+        with self._state(f"forgetting the checkpoint of {stream}", _WRITE) as session:
+            if session is None:
+                return False
+            found = session.execute(self.dialect(session).forget_checkpoint(), (stream,))
+            session.commit()
+            return found > 0
+
+    # --- prepare ---
+
+    def prepare(self, load: Load) -> tuple[SchemaChange, ...]:
+        """Create or widen the target as the drift policy says."""
+        catalog.refuse_long_columns(load)
+        with self._server.session(f"preparing {load.target}", "CREATE") as session:
+            return self._racing(session, lambda: self._prepare(session, load))
+
+    def _prepare(self, session: PostgresSession, load: Load) -> tuple[SchemaChange, ...]:
+        dialect = self.dialect(session)
+        self._ensure_state(session)
+        place = catalog.find(session, load.target)
+        load = _at(load, place)
+        evolution = evolve(dialect, load, catalog.describe(session, place))
+        schema = place.ref.parts[0]
+        if not place.oid and not catalog.has_schema(session, schema):
+            session.execute(f"CREATE SCHEMA {dialect.quote(schema)}")
+        try:
+            for sql in evolution.ddl:
+                session.execute(sql)
+        except (errors.FeatureNotSupported, errors.WrongObjectType) as error:
+            what = " ".join(str(error).split())
+            raise ConfigurationError(
+                f"{load.target} cannot be changed: {what}",
+                hint="drop what stands in the way (a view?), or leave it: on_schema_drift={'widened': 'freeze'}",
+            ) from error
+        session.commit()
+        return evolution.changes
+
+    def _ensure_state(self, session: PostgresSession) -> None:
+        # Asked first: even IF NOT EXISTS wants the privilege to create.
+        if not catalog.has_state(session):
+            for sql in self.dialect(session).state_tables():
+                session.execute(sql)
+
+    def _racing(self, session: PostgresSession, work: Callable[[], _T]) -> _T:
+        """Do what creates things, and again when somebody created the same at the same time."""
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return work()
+            except _RACES as error:
+                log.info("somebody else was first (%s), looking again", " ".join(str(error).split()))
+                session.rollback()
+        return work()
+
+    # --- ingest ---
+
+    def ingest(self, load: Load, stage: Stage) -> str:
+        """Bring the files into a staging table: created, filled and registered in one transaction."""
+        catalog.refuse_long_columns(load)
+        self._drop_dead()
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}_{load.load_id}_{load.nonce}"
+        with self._server.session(f"staging load {load.load_id}", "CREATE") as session:
+            self._racing(session, lambda: self._commit_state(session))
+            dialect = self.dialect(session)
+            session.execute(dialect.create_staging(load, name))
+            names = [column for column, _ in dialect.staging_columns(load)]
+            rows = session.copy_in(dialect.copy_staging(load, name), CopyFeed(_batches(load, stage), names))
+            if rows != load.manifest.rows:
+                raise DataError(
+                    f"The files of {load.manifest_ref.uri} have {rows:,} rows, the manifest lists "
+                    f"{load.manifest.rows:,}.",
+                    hint="clear the load from its extract task on",
+                )
+            session.execute(dialect.register_staging(), (name, load.load_id, rows))
+            session.commit()
+        return name
+
+    def _commit_state(self, session: PostgresSession) -> None:
+        self._ensure_state(session)
+        session.commit()
+
+    def staged(self, load_id: str) -> str | None:
+        """Return the newest complete staging table of a load."""
+        with self._state(f"looking for the staging table of load {load_id}") as session:
+            names = self._staged(session, load_id) if session else []
+            return names[0] if names else None
+
+    def _staged(self, session: PostgresSession, load_id: str) -> list[str]:
+        return [name for (name,) in session.query(self.dialect(session).select_staging(), (load_id,))]
+
+    def discard(self, load: Load) -> None:
+        """Drop the load's staging tables: its receipt is there, no attempt needs them any more."""
+        with self._state(f"dropping the staging tables of load {load.load_id}", _WRITE) as session:
+            if session:
+                self._drop(session, self._staged(session, load.load_id))
+                session.commit()
+
+    def collect_garbage(self, older_than: timedelta) -> Sequence[str]:
+        """Drop staging tables of dead attempts and return their names."""
+        with self._state("dropping old staging tables", _WRITE) as session:
+            if session is None:
+                return ()
+            old = session.query(self.dialect(session).select_old_staging(), (older_than.total_seconds(),))
+            names = [name for (name,) in old]
+            self._drop(session, names)
+            session.commit()
+        return names
+
+    def _drop(self, session: PostgresSession, names: Sequence[str]) -> None:
+        for name in names:
+            session.execute(self.dialect(session).drop_staging(name))
+            session.execute(self.dialect(session).unregister_staging(), (name,))
+
+    def _drop_dead(self) -> None:
+        try:
+            dropped = self.collect_garbage(DEAD_AFTER)
+        except EltError as error:  # another one's table, of another owner or in use: no reason to fail here
+            log.info("old staging tables stay: %s", error.message)
+        else:
+            if dropped:
+                log.info("dropped %d staging tables of dead attempts", len(dropped))
+
+    # --- commit ---
+
+    def commit(self, load: Load, stage: Stage, changes: Sequence[SchemaChange]) -> Receipt:
+        """Publish rows, checkpoint and receipt: all or none.
+
+        :raises StaleLoadError: when the checkpoint has moved.
+        :raises UncertainCommitError: when the answer to COMMIT was lost and the server cannot be asked.
+        """
+        del stage
+        session = None
+        try:
+            with self._server.session(f"merging into {load.target}", _WRITE) as session:
+                receipt = self._publish(session, load, changes)
+                session.commit()
+                return receipt
+        except TransientError as error:
+            if session is None or not session.committing:
+                raise
+            return self._ask_again(load, error)
+
+    def _publish(self, session: PostgresSession, load: Load, changes: Sequence[SchemaChange]) -> Receipt:
+        dialect = self.dialect(session)
+        self.lock_stream(session, load.manifest.stream)
+        place = catalog.find(session, load.target)
+        if place.lockable:
+            session.execute(f"LOCK TABLE {dialect.table(place.ref)} IN SHARE ROW EXCLUSIVE MODE")
+        known = read_receipt(session, dialect, load.load_id)
+        if known is None:
+            self._refuse_unstaged(session, load)
+            target = catalog.describe(session, place)
+            session.execute(f"SET LOCAL work_mem = '{_WORK_MEMORY}'")
+            types = target.columns if target else {}
+            known = Publication(session, dialect, _at(load, place), types, changes).run()
+        self._drop(session, self._staged(session, load.load_id))
+        return known
+
+    def lock_stream(self, session: PostgresSession, stream: str) -> None:
+        """Let the merges of a stream pass one after the other."""
+        number = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], signed=True)
+        session.query(f"SELECT pg_catalog.pg_advisory_xact_lock({number})")
+
+    def _refuse_unstaged(self, session: PostgresSession, load: Load) -> None:
+        if load.manifest.rows and load.staging not in self._staged(session, load.load_id):
+            raise DataError(
+                f"Load {load.load_id} has no staging table {load.staging!r} (they are dropped after a day).",
+                hint="clear the load from its stage task on",
+            )
+
+    def _ask_again(self, load: Load, error: TransientError) -> Receipt:
+        log.warning("%s: the answer to COMMIT was lost; asking for the receipt", load.manifest.stream)
+        for pause in _ASK_AGAIN:
+            time.sleep(pause)
+            try:
+                known = self.receipt(load.load_id)
+            except TransientError as silent:
+                log.info("%s: %s", load.manifest.stream, silent.message)
+                continue
+            if known:
+                return known
+            # A COMMIT that is still under way holds the stream's lock; the retry waits for it and sees the receipt.
+            raise error
+        raise UncertainCommitError(load.load_id) from error
+
+    def cancel(self) -> None:
+        """Cancel what runs on the server; safe from another thread."""
+        self._server.cancel()
+
+    # --- inside ---
+
+    @contextmanager
+    def _state(self, what: str, privilege: str = "SELECT") -> Iterator[PostgresSession | None]:
+        """Begin where our own tables are there; asking must not create any."""
+        with self._server.session(what, privilege) as session:
+            yield session if catalog.has_state(session) else None
+
+
+def _at(load: Load, place: catalog.Place) -> Load:
+    """Return the load with its target's name in full."""
+    return replace(load, merging=replace(load.merging, target=place.ref))
+
+
+def _batches(load: Load, stage: Stage) -> Iterator[pa.RecordBatch]:
+    def of_file(number: int) -> Iterator[pa.RecordBatch]:
+        with fetched(stage, load.manifest.files[number]) as path:
+            yield from read_batches(path, BATCH_ROWS)
+
+    return chain.from_iterable(map(of_file, range(len(load.manifest.files))))

@@ -1,0 +1,124 @@
+"""Transactions on the target's server, each on a connection of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import ISOLATION_LEVEL_READ_COMMITTED
+from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
+
+from airflow_elt_provider.connectors.postgres.copy_feed import CopyFeed
+from airflow_elt_provider.connectors.postgres.dialect import PostgresDialect
+from airflow_elt_provider.connectors.postgres.session import connect, translate
+from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
+from airflow_elt_provider.core.dialect import Sql
+
+Observe = Callable[[str], None]
+_COPY_BYTES = 1 << 20
+
+
+class PostgresSession:
+    """A connection in a READ COMMITTED transaction.
+
+    :param observe: called before each statement with its SQL, and with "" when it is done.
+    :ivar committing: whether a COMMIT was sent.
+    """
+
+    def __init__(self, connection: Connection, observe: Observe) -> None:
+        self._connection = connection
+        self._observe = observe
+        self.committing = False
+
+    @property
+    def server_version(self) -> int:
+        """The server's version as a number, e.g. 180001."""
+        return self._connection.server_version
+
+    def execute(self, sql: Sql | str, params: Sequence[Any] = ()) -> int:
+        """Run a statement and return how many rows it changed."""
+        with self._connection.cursor() as cursor:
+            self._run(cursor, sql, params)
+            return max(cursor.rowcount, 0)
+
+    def query(self, sql: Sql | str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a query and return its rows (few)."""
+        with self._connection.cursor() as cursor:
+            self._run(cursor, sql, params)
+            return cursor.fetchall()
+
+    def copy_in(self, sql: Sql, feed: CopyFeed) -> int:
+        """Run ``COPY ... FROM STDIN`` and return how many rows arrived."""
+        self._observe(sql)
+        with self._connection.cursor() as cursor, feed:
+            cursor.copy_expert(sql, feed, _COPY_BYTES)
+            rows = cursor.rowcount
+        self._observe("")
+        return rows
+
+    def commit(self) -> None:
+        """End the transaction; what came before counts from now on."""
+        self._observe("COMMIT")
+        self.committing = True
+        self._connection.commit()
+        self.committing = False
+        self._observe("")
+
+    def rollback(self) -> None:
+        """End the transaction; nothing of it counts."""
+        self._connection.rollback()
+
+    def _run(self, cursor: Any, sql: str, params: Sequence[Any]) -> None:
+        self._observe(sql)
+        if params:
+            cursor.execute(sql.replace("%", "%%").replace(PostgresDialect.placeholder, "%s"), params)
+        else:
+            cursor.execute(sql)
+        self._observe("")
+
+
+class PostgresServer:
+    """Opens sessions, and cancels what runs in them.
+
+    :param observe: see :class:`PostgresSession`.
+    """
+
+    def __init__(self, settings: PostgresSettings, observe: Observe | None) -> None:
+        self.settings = settings
+        self._observe = observe or _see_nothing
+        self._mutex = threading.Lock()
+        self._open: set[Connection] = set()
+
+    @contextmanager
+    def session(self, what: str, privilege: str = "SELECT") -> Iterator[PostgresSession]:
+        """Open a connection and begin; what the block did not commit is rolled back.
+
+        :param what: what is being done, for messages.
+        :param privilege: what to grant when the server denies permission on a table.
+        """
+        connection = connect(self.settings)
+        try:
+            connection.set_session(isolation_level=ISOLATION_LEVEL_READ_COMMITTED)
+            with self._mutex:
+                self._open.add(connection)
+            with translate(what, privilege=privilege):
+                yield PostgresSession(connection, self._observe)
+        finally:
+            with self._mutex:
+                self._open.discard(connection)
+            connection.close()
+
+    def cancel(self) -> None:
+        """Cancel the statements that run; safe from another thread."""
+        with self._mutex:
+            for connection in self._open:
+                with contextlib.suppress(psycopg2.Error):
+                    connection.cancel()
+
+
+def _see_nothing(_: str) -> None:
+    pass

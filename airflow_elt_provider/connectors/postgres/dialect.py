@@ -1,0 +1,117 @@
+"""PostgreSQL's SQL, as far as it differs from the standard. Everything runs on PostgreSQL 11."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from airflow_elt_provider.connectors.postgres import destination_types as types
+from airflow_elt_provider.connectors.postgres.names import literal
+from airflow_elt_provider.core.dialect import Dialect, Fit, Sql
+from airflow_elt_provider.core.load import Load
+from airflow_elt_provider.core.schema import Column
+from airflow_elt_provider.core.system_columns import EXACT
+from airflow_elt_provider.core.table_ref import TableRef
+
+PG_11: Final = 110_000
+
+
+class PostgresDialect(Dialect):
+    """Writes PostgreSQL's SQL.
+
+    :param server_version: of the target's server, as ``server_version_num`` gives it.
+    """
+
+    # No identifier or literal of PostgreSQL can hold this character, whereas "100%s" is a fine name for a column.
+    placeholder: ClassVar[str] = "\0"
+
+    def __init__(self, server_version: int = PG_11) -> None:
+        self._server_version = server_version
+
+    def column_type(self, column: Column) -> str:
+        """Return the type that a column gets."""
+        return types.column_type(column, self._server_version)
+
+    def fit(self, current: str, arriving: str) -> Fit:
+        """Say how an arriving type fits."""
+        return types.fit(current, arriving)
+
+    def comparable(self, expression: str, type_: str) -> str:
+        """Return what is equal exactly when two values are the same."""
+        return types.comparable(expression, type_)
+
+    # --- staging ---
+
+    def staging(self, load: Load) -> Sql:
+        """Return the load's staging table, or no rows of the same columns."""
+        if load.staging:
+            return self.staging_table(load.staging)
+        columns = load.manifest.schema.columns
+        nulls = ", ".join(f"NULL::{self.column_type(column)} AS {self.quote(column.name)}" for column in columns)
+        return Sql(f"(SELECT {nulls} WHERE false)")
+
+    def staging_table(self, name: str) -> Sql:
+        """Return a staging table's name, quoted."""
+        return self.table(TableRef((self.state_schema, name)))
+
+    def staging_columns(self, load: Load) -> list[tuple[str, str]]:
+        """Return names and types of a staging table's columns."""
+        own = [(column.name, self.column_type(column)) for column in load.manifest.schema.columns]
+        return [*own, (EXACT, self.text_type)] if load.manifest.has_exact else own
+
+    def create_staging(self, load: Load, name: str) -> Sql:
+        """Return the DDL of a staging table: unlogged, for after a crash the load is staged again."""
+        columns = ", ".join(f"{self.quote(column)} {type_}" for column, type_ in self.staging_columns(load))
+        return Sql(f"CREATE UNLOGGED TABLE {self.staging_table(name)} ({columns})")
+
+    def copy_staging(self, load: Load, name: str) -> Sql:
+        """Return the COPY that fills a staging table."""
+        columns = self.columns(column for column, _ in self.staging_columns(load))
+        return Sql(f"COPY {self.staging_table(name)} ({columns}) FROM STDIN (FORMAT csv)")
+
+    def drop_staging(self, name: str) -> Sql:
+        """Return DROP TABLE IF EXISTS."""
+        return Sql(f"DROP TABLE IF EXISTS {self.staging_table(name)}")
+
+    def staged_value(self, column: Column, *, exact: bool) -> str:
+        """Return the staged value; staging tables are typed as the target would be."""
+        own, type_ = f"r.{self.quote(column.name)}", self.column_type(column)
+        if not exact or column.format or type_ == self.text_type:
+            return own
+        return f"coalesce({own}, {self.cast(self.exact_text(column), type_)})"
+
+    def exact_text(self, column: Column) -> str:
+        """Return an exceptional value as text."""
+        return f"(r.{self.quote(EXACT)}::pg_catalog.json ->> {literal(column.name)})"
+
+    # --- state ---
+
+    def state_tables(self) -> tuple[Sql, ...]:
+        """Return the DDL of our own tables."""
+        staging = (
+            f"CREATE TABLE IF NOT EXISTS {self.state('staging')} (staging_table text PRIMARY KEY, "
+            "load_id text NOT NULL, rows bigint NOT NULL, created_at timestamp with time zone NOT NULL)"
+        )
+        return (*super().state_tables(), Sql(staging))
+
+    def register_staging(self) -> Sql:
+        """Registration of a staging table: name, load id and rows bound."""
+        at = ", ".join([self.placeholder] * 3)
+        return Sql(
+            f"INSERT INTO {self.state('staging')} (staging_table, load_id, rows, created_at) VALUES ({at}, now())"
+        )
+
+    def unregister_staging(self) -> Sql:
+        """Take a staging table (bound) out of the register."""
+        return Sql(f"DELETE FROM {self.state('staging')} WHERE staging_table = {self.placeholder}")
+
+    def select_staging(self) -> Sql:
+        """Staging tables of a load (bound), newest first, with their rows."""
+        return Sql(
+            f"SELECT staging_table FROM {self.state('staging')} WHERE load_id = {self.placeholder} "
+            "ORDER BY created_at DESC, staging_table DESC"
+        )
+
+    def select_old_staging(self) -> Sql:
+        """Staging tables older than so many seconds (bound)."""
+        age = f"{self.placeholder} * interval '1 second'"
+        return Sql(f"SELECT staging_table FROM {self.state('staging')} WHERE created_at < now() - {age} ORDER BY 1")
