@@ -52,4 +52,5 @@ def _parse(kind: type[_E], value: str, parameter: str) -> _E:
         return kind(value)
     except ValueError:
         names = ", ".join(kind)
-        raise ConfigurationError(f"{parameter}={value!r} is unknown.", hint=f"use one of {names}") from None
+        later = " (planned, not in this version)" if value == "history" else ""
+        raise ConfigurationError(f"{parameter}={value!r} is unknown{later}.", hint=f"use one of {names}") from None

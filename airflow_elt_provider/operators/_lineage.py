@@ -54,6 +54,12 @@ def named(source: Source, name: tuple[str, str] | None) -> Source:
     return NamedSource(source, *name) if name else source
 
 
+def nothing() -> Any:
+    """Return the lineage of a step that failed before there was any. None where OpenLineage is not installed."""
+    parts = _parts()
+    return parts[1]() if parts else None
+
+
 def merged(result: SyncResult, output: tuple[str, str], query: str | None = None) -> Any:
     """Return the lineage of a merge: source, target, columns and counts. None where OpenLineage is not installed."""
     parts = _parts()

@@ -100,7 +100,7 @@ class ExtractOperator(ReadsSource, UsesStage):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
         """Return the run's lineage: the source."""
-        return _lineage.extracted(*self._extracted) if self._extracted else None
+        return _lineage.extracted(*self._extracted) if self._extracted else _lineage.nothing()
 
 
 def _carried(value: Mapping[str, Any] | str, extraction: Extraction) -> StreamState:

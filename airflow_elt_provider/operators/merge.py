@@ -110,7 +110,7 @@ class MergeOperator(MergesRows, UsesStage):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
         """Return the run's lineage: source, target, columns and counts."""
-        return _lineage.merged(*self._merged) if self._merged else None
+        return _lineage.merged(*self._merged) if self._merged else _lineage.nothing()
 
 
 def _target_of(ref: ManifestRef, stage: Stage) -> TableRef:

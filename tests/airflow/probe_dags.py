@@ -24,7 +24,12 @@ class Recorder(EltOperator):
 
     def run_step(self, context: Any) -> None:
         run = run_identity(context)
-        line = {"task": run.task_id, "generation": run.generation, "load": run.load_id("s"), "try": context["ti"].try_number}
+        line = {
+            "task": run.task_id,
+            "generation": run.generation,
+            "load": run.load_id("s"),
+            "try": context["ti"].try_number,
+        }
         with (RECORD / "record.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
         order = RECORD / f"{run.task_id}.order"
