@@ -25,7 +25,7 @@ _OF_EXTRACTION: Final = (
 _OF_MERGING: Final = (
     "on_schema_drift", "max_delete_ratio", "min_deletes_for_ratio", "allow_empty", "table_options",
 )  # fmt: skip
-_EXIT_CODES: Final = ((ConfigurationError, EXIT_CONFIGURATION), (DataError, EXIT_DATA), (EltError, EXIT_TRANSIENT))
+_EXIT_CODES: Final = ((ConfigurationError, EXIT_CONFIGURATION), (DataError, EXIT_DATA))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         result = arguments.run(arguments)
     except EltError as error:
         print(f"elt: {error}", file=sys.stderr)
-        return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+        return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), EXIT_TRANSIENT)
     print(json.dumps(result, indent=2, ensure_ascii=False))
     return 0
 

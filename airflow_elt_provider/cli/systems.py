@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_elt_provider.core.connection import ConnectionParts
 from airflow_elt_provider.core.protocols import Destination, Source, Stage
 from airflow_elt_provider.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
+from airflow_elt_provider.registry import StageKind, System, find_stage, find_system, missing_extra, resolve
 
 
 def connection(conn_id: str) -> ConnectionParts:
@@ -31,76 +29,54 @@ def connection(conn_id: str) -> ConnectionParts:
 def source(conn_id: str) -> Source:
     """Return the source behind a connection. :raises ConfigurationError: when its type is no source."""
     parts = connection(conn_id)
-    if parts.conn_type == "postgres":
-        from airflow_elt_provider.connectors.postgres.source import PostgresSource
-
-        return PostgresSource(_postgres(parts))
-    raise _not_a(parts, "source", "postgres")
+    row = find_system(parts.conn_type, conn_id, "source")
+    made: Source = resolve(row.source, row)(_settings(row, parts))
+    return made
 
 
 def destination(conn_id: str) -> Destination:
     """Return the destination behind a connection. :raises ConfigurationError: when its type is no destination."""
     parts = connection(conn_id)
-    if parts.conn_type == "postgres":
-        from airflow_elt_provider.connectors.postgres.destination import PostgresDestination
-
-        return PostgresDestination(_postgres(parts))
-    if parts.conn_type == "duckdb":
-        from airflow_elt_provider.connectors.duckdb.destination import DuckdbDestination
-        from airflow_elt_provider.connectors.duckdb.settings import DuckdbSettings
-
-        return DuckdbDestination(DuckdbSettings.parse({"path": _duckdb_path(parts), **parts.extra}))
-    raise _not_a(parts, "destination", "postgres, duckdb")
+    row = find_system(parts.conn_type, conn_id, "destination")
+    made: Destination = resolve(row.destination, row)(_settings(row, parts))
+    return made
 
 
 def stage(uri: str, conn_id: str | None) -> Stage:
     """Return the stage at a URI. :raises ConfigurationError: when nothing is known for its scheme."""
-    scheme = uri.partition("://")[0]
-    if scheme == "file":
-        from airflow_elt_provider.stages.local import LocalStage
-
-        return LocalStage(uri)
-    if scheme == "s3":
-        return _s3(uri, connection(conn_id) if conn_id else None)
-    raise ConfigurationError(f"{uri!r} is not a stage.", hint="use file:///shared/folder or s3://bucket/prefix")
+    row = find_stage(uri)
+    kind = resolve(row.stage, row)
+    made: Stage = _s3(kind, row, uri, connection(conn_id) if conn_id else None) if row.scheme == "s3" else kind(uri)
+    return made
 
 
-def _postgres(parts: ConnectionParts) -> PostgresSettings:
-    from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
+def _settings(row: System, parts: ConnectionParts) -> Any:
+    if row.name == "postgres":
+        from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
 
-    own = {
-        "host": parts.host,
-        "port": parts.port,
-        "user": parts.login,
-        "password": parts.password,
-        "dbname": parts.schema,
-    }
-    return PostgresSettings.parse({**own, **parts.extra})
+        own = {
+            "host": parts.host, "port": parts.port, "user": parts.login, "password": parts.password,
+            "dbname": parts.schema,
+        }  # fmt: skip
+        return PostgresSettings.parse({**own, **parts.extra})
+    if row.name == "duckdb":
+        from airflow_elt_provider.connectors.duckdb.settings import DuckdbSettings
 
-
-def _duckdb_path(parts: ConnectionParts) -> str:
-    # duckdb:///data/lake.duckdb as a URI has the path where others have the schema; as JSON it is the host.
-    return parts.host or f"/{parts.schema or ''}"
-
-
-def _revealed(parts: ConnectionParts | None) -> str | None:
-    return parts.password.reveal() if parts and parts.password else None
-
-
-def _not_a(parts: ConnectionParts, what: str, known: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"Connection {parts.conn_id!r} has type {parts.conn_type!r}, which is no {what}.", hint=f"use one of: {known}"
+        # duckdb:///data/lake.duckdb as a URI has the path where others have the schema; as JSON it is the host.
+        path = parts.host or (f"/{parts.schema}" if parts.schema else "")
+        return DuckdbSettings.parse({"path": path, **parts.extra})
+    raise ConfigurationError(
+        f"The command line cannot read connections of type {parts.conn_type!r}.", hint="use the operators"
     )
 
 
-def _s3(uri: str, parts: ConnectionParts | None) -> Stage:
+def _s3(kind: Any, row: StageKind, uri: str, parts: ConnectionParts | None) -> Any:
     try:
         import boto3
-    except ImportError:
-        raise ConfigurationError(
-            f"Stage {uri} needs boto3.", hint="pip install 'airflow-elt-provider[amazon]'"
-        ) from None
-    from airflow_elt_provider.stages.s3 import S3Stage
+    except ModuleNotFoundError as error:
+        raise missing_extra(row, "boto3") from error
+    from airflow_elt_provider.stages.s3_settings import S3StageSettings
+    from airflow_elt_provider.stages.uri import parse_stage_uri
 
     extra: dict[str, Any] = dict(parts.extra) if parts else {}
     session = boto3.Session(
@@ -109,5 +85,12 @@ def _s3(uri: str, parts: ConnectionParts | None) -> Stage:
         aws_session_token=extra.get("aws_session_token"),
         region_name=extra.get("region_name"), profile_name=extra.get("profile_name"),
     )  # fmt: skip
-    endpoint = extra.get("endpoint_url")
-    return S3Stage.parse(uri, lambda: session.client("s3", endpoint_url=endpoint), extra)
+    place = parse_stage_uri(uri)
+    settings = S3StageSettings(**{name: extra[name] for name in ("sse", "kms_key_id", "acl") if extra.get(name)})
+    return kind(
+        lambda: session.client("s3", endpoint_url=extra.get("endpoint_url")), place.bucket, place.path, settings
+    )
+
+
+def _revealed(parts: ConnectionParts | None) -> str | None:
+    return parts.password.reveal() if parts and parts.password else None

@@ -88,7 +88,7 @@ def names(value: Iterable[str] | str, parameter: str) -> tuple[str, ...]:
 
     :raises ConfigurationError: when an entry is not a name, or comes twice.
     """
-    found = (value,) if isinstance(value, str) else tuple(value)
+    found: tuple[Any, ...] = (value,) if isinstance(value, str) else tuple(value)
     if not all(isinstance(name, str) and name for name in found) or len(set(found)) != len(found):
         raise ConfigurationError(
             f"{parameter}={found!r} is not a list of different names.", hint="name each column once"

@@ -1,0 +1,141 @@
+"""The elt command as a user types it: real processes, a real PostgreSQL, a DuckDB file."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+
+from servers.postgres import PostgresServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ELT = Path(sys.executable).with_name("elt")
+
+
+class Shell:
+    """A folder, its connections, and the command."""
+
+    def __init__(self, server: PostgresServer, dbname: str, folder: Path) -> None:
+        self.folder = folder
+        self.stage = f"file://{folder}/stage"
+        self.env = {
+            **os.environ,
+            "AIRFLOW_CONN_SHOP": server.airflow_uri(dbname),
+            "AIRFLOW_CONN_LAKE": f"duckdb://{folder}/lake.duckdb",
+            "AIRFLOW_CONN_ODD": "mongo://somewhere/x",
+        }
+
+    def elt(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([ELT, *words], env=self.env, capture_output=True, text=True, check=False)
+
+    def sync(self, *words: str, table: str = "public.item", source: str = "shop", stage: str = "") -> Any:
+        done = self.elt(
+            "sync", "--source-conn-id", source, "--source-table", table, "--destination-conn-id", "lake",
+            "--target-table", "raw.item", "--stage", stage or self.stage, *words,
+        )  # fmt: skip
+        return json.loads(done.stdout) if done.returncode == 0 else done
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.folder / "lake.duckdb")) as lake:
+            return lake.execute(sql).fetchall()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def shell(server: PostgresServer, tmp_path: Path) -> Iterator[Shell]:
+    with server.database() as dbname:
+        session = server.connect(dbname)
+        with session, session.cursor() as cursor:
+            cursor.execute(
+                "CREATE TABLE item (id int PRIMARY KEY, name text, "
+                "updated_at timestamptz DEFAULT now() - interval '1 day'); "
+                "INSERT INTO item SELECT g, 'n' || g FROM generate_series(1, 5) g"
+            )
+        session.close()
+        yield Shell(server, dbname, tmp_path)
+
+
+def test_sync_reset_and_sync_again(shell: Shell) -> None:
+    cursor = ("--cursor-column", "updated_at")
+    first = shell.sync(*cursor)
+    assert (first["extracted"], first["inserted"]) == (5, 5)
+    assert shell.sync(*cursor)["extracted"] == 0
+    assert shell.query("SELECT count(*) FROM raw.item") == [(5,)]
+    done = shell.elt("reset", "--destination-conn-id", "lake", "--stream", first["stream"])
+    assert done.returncode == 0, done.stderr
+    again = shell.sync(*cursor)
+    assert (again["extracted"], again["inserted"], again["updated"]) == (5, 0, 0)
+
+
+def test_a_repeated_run_id_is_the_same_load(shell: Shell) -> None:
+    first = shell.sync("--mode", "append", "--run-id", "monday")
+    assert shell.sync("--mode", "append", "--run-id", "monday")["load_id"] == first["load_id"]
+    assert shell.query("SELECT count(*) FROM raw.item") == [(5,)]
+
+
+def test_gc_takes_old_files_away(shell: Shell) -> None:
+    shell.sync()
+    assert list((shell.folder / "stage").rglob("*.parquet"))
+    done = shell.elt("gc", "--stage", shell.stage, "--older-than", "0", "--destination-conn-id", "lake")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["files"] == 2
+    assert not list((shell.folder / "stage").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ({"table": "public.itme"}, 2, "public.item"),
+        ({"source": "nowhere"}, 2, "AIRFLOW_CONN_NOWHERE"),
+        ({"source": "odd"}, 2, "mongo"),
+        ({"stage": "ftp://x"}, 2, "ftp://x"),
+    ],
+)
+def test_bad_input_says_value_and_remedy(shell: Shell, arguments: dict[str, str], code: int, words: str) -> None:
+    done = shell.sync(**arguments)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Remedy" in done.stderr
+
+
+def test_failed_check_is_a_data_error(shell: Shell) -> None:
+    done = shell.sync("--check", "row_count(min=6)")
+    assert done.returncode == 3
+    assert "at least 6" in done.stderr
+
+
+def test_a_password_is_never_shown(shell: Shell, server: PostgresServer) -> None:
+    shell.env["AIRFLOW_CONN_SHOP"] = f"postgres://elt:wr0ng-s3cret@127.0.0.1:{server.port}/postgres"
+    done = shell.sync()
+    assert done.returncode == 2
+    assert "wr0ng-s3cret" not in done.stderr + done.stdout
+
+
+def test_airflow_is_not_needed(shell: Shell) -> None:
+    """The whole journey runs in a process where importing airflow fails."""
+    code = (
+        "import sys; sys.modules['airflow'] = None; "
+        "from airflow_elt_provider.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = [
+        "sync", "--source-conn-id", "shop", "--source-table", "public.item", "--destination-conn-id", "lake",
+        "--target-table", "raw.item", "--stage", shell.stage,
+    ]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], env=shell.env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
