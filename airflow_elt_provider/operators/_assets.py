@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow_elt_provider._compat import Asset, AssetAlias, BaseOperator, Context
+from airflow_elt_provider._compat import Asset, AssetAlias, BaseOperator, Context, alias_is_registered
 from airflow_elt_provider.operators._rendered import is_template
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def announce(
     for outlet in operator.outlets or ():
         if isinstance(outlet, Asset) and outlet.uri == asset.uri:
             events[outlet].extra.update(extra)
-        elif isinstance(outlet, AssetAlias) and outlet.name == ours.name:
+        elif isinstance(outlet, AssetAlias) and outlet.name == ours.name and alias_is_registered(outlet):
             events[outlet].add(asset, extra=extra)
 
 

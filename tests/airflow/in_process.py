@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+AIRFLOW_2 = version("apache-airflow").startswith("2.")
 DATE = datetime(2026, 1, 5, tzinfo=UTC)
 _NUMBERS = itertools.count()
 HEAD = """
@@ -64,8 +66,10 @@ def dags_folder() -> Path:
     return Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, *, register: bool = False) -> dict[str, Any]:
     """Parse a DAG file and return its DAGs.
+
+    :param register: whether Airflow's database gets to know them, as from a scheduler.
 
     :raises AssertionError: when Airflow could not import it.
     """
@@ -75,6 +79,8 @@ def load(path: Path) -> dict[str, Any]:
         from airflow.models.dagbag import DagBag
     bag = DagBag(str(path))
     assert not bag.import_errors, "\n".join(bag.import_errors.values())
+    if register and hasattr(bag, "sync_to_db") and AIRFLOW_2:
+        bag.sync_to_db()
     return dict(bag.dags)
 
 
@@ -88,23 +94,26 @@ def write(body: str, dag_id: str | None = None, **arguments: Any) -> tuple[str, 
     return dag_id, path
 
 
-def run(body: str, *, date: datetime = DATE, conf: dict[str, Any] | None = None, **arguments: Any) -> Run:
+def run(
+    body: str,
+    *,
+    date: datetime = DATE,
+    conf: dict[str, Any] | None = None,
+    register: bool = True,
+    **arguments: Any,
+) -> Run:
     """Run a DAG with these tasks."""
     dag_id, path = write(body, **arguments)
-    return run_file(path, dag_id, date=date, conf=conf)
+    return run_file(path, dag_id, date=date, conf=conf, register=register)
 
 
-def run_file(path: Path, dag_id: str, *, date: datetime = DATE, conf: dict[str, Any] | None = None) -> Run:
+def run_file(
+    path: Path, dag_id: str, *, date: datetime = DATE, conf: dict[str, Any] | None = None, register: bool = True
+) -> Run:
     """Run a DAG of a file."""
     boot()
-    dag = load(path)[dag_id]
-    try:
-        import airflow.sdk  # noqa: F401
-
-        dag_run = dag.test(logical_date=date, run_conf=conf)
-    except ImportError:
-        dag_run = dag.test(execution_date=date, run_conf=conf)
-    return _left(dag_run)
+    dag = load(path, register=register)[dag_id]
+    return _left(dag.test(run_conf=conf, **{"execution_date" if AIRFLOW_2 else "logical_date": date}))
 
 
 def _left(dag_run: Any) -> Run:

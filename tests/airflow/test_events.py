@@ -29,7 +29,7 @@ def events_of(run) -> list[tuple[str, dict]]:
     except ImportError:
         from airflow.models.dataset import DatasetEvent as Event
     with create_session() as session:
-        found = session.query(Event).filter(Event.source_run_id == run.run.run_id).order_by(Event.id).all()
+        found = session.query(Event).filter_by(source_dag_id=run.run.dag_id, source_run_id=run.run.run_id).all()
         return [
             ((getattr(event, "asset", None) or getattr(event, "dataset", None)).uri, event.extra) for event in found
         ]
@@ -67,6 +67,11 @@ def test_one_asset_event_per_target(place, body):
     }
     assert len(extra["load_id"]) == 32
     assert len(extra["schema_hash"]) == 16
+
+
+@pytest.mark.parametrize("body", [BODIES["mapped"], BODIES["templated"]])
+def test_a_dag_that_no_scheduler_has_seen_runs_too(place, body):
+    assert in_process.run(body, register=False).state == "success"
 
 
 def completed(task: str, run) -> dict:

@@ -173,7 +173,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize(("parameters", "tries"), FAILURES.values(), ids=FAILURES.keys())
-def test_only_what_a_retry_can_mend_is_retried(place, parameters, tries, capfd):
+def test_only_what_a_retry_can_mend_is_retried(place, parameters, tries, capfd, caplog):
     connections = {
         "AIRFLOW_CONN_ODD": "http://host",
         "AIRFLOW_CONN_WRONG": place.server.airflow_connection(place.dbname).replace(place.server.password, "hunter2"),
@@ -188,7 +188,7 @@ SyncTableOperator(task_id="actor", destination_conn_id="lake", target_table="raw
         run = in_process.run(body)
     assert run.state == "failed"
     assert run.tries["actor"] == tries
-    said = "".join(capfd.readouterr())
+    said = "".join(capfd.readouterr()) + caplog.text
     assert "Remedy: " in said
     assert "hunter2" not in said
     if place.folder.joinpath("lake.duckdb").exists():
