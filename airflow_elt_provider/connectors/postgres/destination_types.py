@@ -12,7 +12,7 @@ from airflow_elt_provider.core.dialect import Fit
 from airflow_elt_provider.core.schema import Column
 from airflow_elt_provider.core.types import JSON, UUID
 
-_PARTS: Final = re.compile(r"(?P<head>[^(\[]+?)\s*(?:\((?P<mods>[-\d, ]+)\))?(?P<tail>[^\[]*?)(?P<array>(?:\[\])*)")
+_PARTS: Final = re.compile(r"(?P<head>[^(\[]+?)\s*(?:\((?P<mods>[-\d, ]+)\))?(?P<tail>[^(\[]*?)(?P<array>(?:\[\])*)")
 _PG_13, _PG_14, _PG_15 = 130_000, 140_000, 150_000
 
 _NATIVE: Final = frozenset({
