@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+from importlib import import_module
+
+import pytest
+
+from airflow_elt_provider.core.drift import DriftClass
+from airflow_elt_provider.core.types import _SPOKEN
+from airflow_elt_provider.engine.merge import SyncResult
+from airflow_elt_provider.operators._reads import ReadsSource
+from airflow_elt_provider.operators._task import EltOperator, UsesStage
+from airflow_elt_provider.operators._writes import MergesRows
+from airflow_elt_provider.provider_info import get_provider_info
+from airflow_elt_provider.task_groups import sync_tables
+from tests.docs.pages import ELT, ROOT, first_cells, sections
+
+OPERATORS = sections(ROOT / "docs/operators.md")
+GROUPS = {ReadsSource: "Reading the source", MergesRows: "Merging", UsesStage: "The stage"}
+_INNER = {"SyncDiscoveredTableOperator"}
+
+
+def _operators():
+    for module in get_provider_info()["operators"][0]["python-modules"]:
+        for operator in vars(import_module(module)).values():
+            if inspect.isclass(operator) and issubclass(operator, EltOperator) and operator.__module__ == module:
+                yield operator
+
+
+CLASSES = [operator for operator in _operators() if operator.__name__ not in _INNER]
+
+
+def _own_parameters(cls):
+    if "__init__" not in vars(cls):
+        return set()
+    kinds = inspect.signature(vars(cls)["__init__"]).parameters.values()
+    return {parameter.name for parameter in kinds if parameter.kind is parameter.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize("operator", CLASSES, ids=lambda operator: operator.__name__)
+def test_every_operator_is_described_with_its_own_parameters(operator):
+    section = OPERATORS[operator.__name__]
+    assert f"`{operator.__module__}`" in section
+    assert first_cells(section) == _own_parameters(operator)
+    for group, heading in GROUPS.items():
+        assert (f"[{heading}]" in section) == issubclass(operator, group)
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.__name__)
+def test_every_shared_parameter_is_described(group):
+    assert first_cells(OPERATORS[GROUPS[group]]) == _own_parameters(group)
+
+
+@pytest.mark.parametrize("operator", CLASSES, ids=lambda operator: operator.__name__)
+def test_templated_parameters_are_marked(operator):
+    marked = set()
+    for heading in (operator.__name__, *(GROUPS[group] for group in GROUPS if issubclass(operator, group))):
+        for line in OPERATORS[heading].splitlines():
+            found = re.match(r"\| `(\w+)` \| T ", line)
+            marked |= {found[1]} if found else set()
+    assert marked == set(operator.template_fields)
+
+
+def test_sync_tables_is_described():
+    assert first_cells(OPERATORS["sync_tables"]) == set(inspect.signature(sync_tables).parameters)
+
+
+def test_every_field_of_the_result_is_described():
+    assert first_cells(OPERATORS["Result"]) == set(SyncResult("id", "stream").to_json())
+
+
+def test_every_configuration_option_is_described():
+    described = first_cells(sections(ROOT / "docs/stages.md")["Stages"])
+    assert {f"[elt] {option}" for option in get_provider_info()["config"]["elt"]["options"]} <= described
+
+
+def test_every_class_of_drift_is_described():
+    assert first_cells(sections(ROOT / "docs/schema-drift.md")["Schema drift"]) == set(DriftClass)
+
+
+def test_types_that_column_types_lists_are_known():
+    section = sections(ROOT / "docs/types.md")["column_types"]
+    listed = re.search(r"^Types: (.*?)$", section, re.MULTILINE | re.DOTALL)
+    assert listed
+    for word in re.findall(r"`([^`]+)`", listed[1]):
+        assert word in _SPOKEN or word in {"decimal(p,s)", "double", "json", "uuid", "time"}, word
+
+
+@pytest.mark.parametrize("command", ["sync", "reset", "gc"])
+def test_every_flag_of_the_command_line_is_described(command):
+    text = subprocess.run(
+        [ELT, command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    flags = set(re.findall(r"(--[a-z][a-z-]+)", text)) - {"--help"}
+    assert first_cells(sections(ROOT / "docs/cli.md")[f"elt {command}"]) == flags
+
+
+def test_every_command_is_described():
+    text = subprocess.run([ELT, "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    commands = re.findall(r"^    (\w+) ", text, re.MULTILINE)
+    assert sorted(commands) == sorted(found[1] for found in map(re.compile(r"elt (\w+)").fullmatch, _cli()) if found)
+
+
+def _cli():
+    return sections(ROOT / "docs/cli.md")
