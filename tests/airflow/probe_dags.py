@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from airflow_elt_provider.operators._task import EltOperator, run_identity
+from airflow_elt_provider.operators.checkpoint import CheckpointOperator
+from airflow_elt_provider.operators.extract import ExtractOperator
+from airflow_elt_provider.operators.merge import MergeOperator
+from airflow_elt_provider.operators.stage import StageOperator
+from airflow_elt_provider.operators.sync import SyncTableOperator
 
 try:
     from airflow.sdk import DAG
@@ -41,6 +46,26 @@ class Recorder(EltOperator):
             self._stoppable(lambda: time.sleep(60), lambda: None)
 
 
-with DAG("probe_identity", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+with DAG("probe_identity", schedule=None, start_date=START):
     for name, retries in (("none", 0), ("two", 2)):
         Recorder(task_id=name, retries=retries, retry_delay=timedelta(seconds=1))
+
+with DAG("probe_kill", schedule=None, start_date=START):
+    SyncTableOperator(
+        task_id="slow",
+        source_conn_id="rds",
+        query="SELECT 1 AS id, pg_sleep(120)::text AS slept",
+        primary_key=["id"],
+        destination_conn_id="lake",
+        target_table="raw.slow",
+    )
+
+with DAG("probe_append", schedule=None, start_date=START):
+    reading = {"source_conn_id": "rds", "source_table": "public.actor", "mode": "append", "cursor_column": "last_update"}
+    one = SyncTableOperator(task_id="sync", destination_conn_id="lake", target_table="raw.one", **reading)
+    checkpoint = CheckpointOperator(task_id="checkpoint", destination_conn_id="lake", stream="steps")
+    extract = ExtractOperator(task_id="extract", stream="steps", checkpoint=checkpoint.output, **reading)
+    stage = StageOperator(task_id="stage", manifest=extract.output, destination_conn_id="lake", target_table="raw.two")
+    MergeOperator(task_id="merge", staged=stage.output, destination_conn_id="lake")
