@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 class DestinationAtWork(Protocol):
     """What the suite needs of a candidate."""
 
+    @property
+    def kind(self) -> str:
+        """The system's name in the registry."""
+
     def open(self, observe: Callable[[str], None]) -> Destination:
         """Return a destination as a fresh process would make it."""
 
@@ -50,6 +54,7 @@ class PostgresAtWork:
 
     server: PostgresServer
     dbname: str
+    kind: str = "postgres"
 
     def open(self, observe: Callable[[str], None]) -> Destination:
         from airflow_elt_provider.connectors.postgres.destination import PostgresDestination
@@ -96,6 +101,7 @@ class DuckdbAtWork:
     """A DuckDB file."""
 
     path: Path
+    kind: str = "duckdb"
 
     def open(self, observe: Callable[[str], None]) -> Destination:
         return DuckdbDestination(DuckdbSettings(path=str(self.path)), observe=observe)

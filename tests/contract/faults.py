@@ -24,10 +24,18 @@ class Fuse:
 
     blow_at: int | None = None
     moments: list[str] = field(default_factory=list)
+    _last: str = ""
 
     def tick(self, moment: str) -> None:
-        """Pass one moment."""
-        self.moments.append(" ".join(moment.split())[:120])
+        """Pass one moment.
+
+        :param moment: what is about to happen, or "" for a statement that is done. A cut after one statement is a cut
+            before the next, so of those only the moment after COMMIT counts.
+        """
+        last, self._last = self._last, moment
+        if not moment and last != "COMMIT":
+            return
+        self.moments.append(" ".join(moment.split())[:120] or f"after {last}")
         if self.blow_at == len(self.moments):
             raise PowerCutError(self.moments[-1])
 
