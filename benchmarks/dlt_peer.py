@@ -20,8 +20,8 @@ ENVIRONMENT: Final = FOLDER / "dlt"
 QUIET: Final = {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR"}
 BACKENDS: Final = ("connectorx", "pyarrow")
 NOTE: Final = (
-    "dlt stages Parquet for every destination (ADBC into PostgreSQL), reads 100,000 rows at a time, and is timed without "
-    "its imports; its pyarrow backend, minutes per run, runs one round."
+    "dlt stages Parquet for every destination (ADBC into PostgreSQL), reads 100,000 rows at a time, and is timed\n"
+    "  without its imports; its pyarrow backend, a minute per run, runs one round."
 )
 
 

@@ -41,7 +41,7 @@ def run(bench: Bench) -> Report:
             for where, to, address in (
                 ("PostgreSQL", "postgres", bench.uri(dlt_target)),
                 ("DuckDB", "duckdb", str(folder / "dlt.duckdb")),
-            )  # fmt: skip
+            )
         ]
         limit = Contestant(LIMIT, Role.LIMIT, lambda: _ask(bench))
         measured = take_turns([*ours, limit, *peers], max(5, bench.rounds))

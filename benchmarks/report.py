@@ -60,6 +60,7 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"\n\033[1m{self.name}: {self.title}\033[0m", _aligned(self._table())]
+        lines += [f"  of limit: rows/s over those of {self.limit}"] if self._limit else []
         lines += [f"  SKIPPED {one.name}: {one.skipped}" for one in self.measured.values() if one.skipped]
         lines += [f"  {_mark(target)} {target.promise}: {target.found}" for target in self.targets]
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
@@ -69,7 +70,7 @@ class Report:
         with_peak = any(one.peak_mib for one in shown)
         head = ["", "seconds", "(min-max)"]
         head += ["rows/s"] if self.rows else []
-        head += [f"of {self.limit}"] if self._limit else []
+        head += ["of limit"] if self._limit else []
         head += ["peak MiB"] if with_peak else []
         head += list(self.columns)
         return [head, *(self._line(one, with_peak=with_peak) for one in shown)]
@@ -106,7 +107,8 @@ def write(reports: Sequence[Report], path: Path) -> None:
 def machine() -> str:
     """Describe the machine in a few words."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
-    return f"{os.cpu_count()} CPUs, {memory:.0f} GiB, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} CPUs, {memory:.0f} GiB, {system}"
 
 
 def progress(text: str) -> None:

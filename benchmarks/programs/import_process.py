@@ -34,7 +34,7 @@ def main() -> None:
                 "MiB added": peak_mib() - memory,
                 "modules": len(added),
                 "heavy": heavy,
-            }  # fmt: skip
+            }
         )
     )
 
