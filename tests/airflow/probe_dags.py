@@ -63,7 +63,12 @@ with DAG("probe_kill", schedule=None, start_date=START):
     )
 
 with DAG("probe_append", schedule=None, start_date=START):
-    reading = {"source_conn_id": "rds", "source_table": "public.actor", "mode": "append", "cursor_column": "last_update"}
+    reading = {
+        "source_conn_id": "rds",
+        "source_table": "public.actor",
+        "mode": "append",
+        "cursor_column": "last_update",
+    }
     one = SyncTableOperator(task_id="sync", destination_conn_id="lake", target_table="raw.one", **reading)
     checkpoint = CheckpointOperator(task_id="checkpoint", destination_conn_id="lake", stream="steps")
     extract = ExtractOperator(task_id="extract", stream="steps", checkpoint=checkpoint.output, **reading)

@@ -37,7 +37,9 @@ class Airflow3:
 
     def trigger(self, dag_id: str, run_id: str) -> None:
         self._server.wait_for_dag(dag_id)
-        self._send("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": f"{DATE}T00:00:00Z"})
+        self._send(
+            "POST", f"/api/v2/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": f"{DATE}T00:00:00Z"}
+        )
 
     def wait(self, dag_id: str, run_id: str) -> str:
         return self._server.wait_for_run(dag_id, run_id, timeout=90)

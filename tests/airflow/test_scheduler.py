@@ -87,7 +87,9 @@ def a_kill_reaches_the_server(airflow, place):
 def a_cleared_append_takes_the_place_of_its_rows(airflow, place):
     airflow.trigger("probe_append", "r")
     assert airflow.wait("probe_append", "r") == "success"
-    loads = place.lake("SELECT DISTINCT _elt_load_id FROM raw.one") + place.lake("SELECT DISTINCT _elt_load_id FROM raw.two")
+    loads = place.lake("SELECT DISTINCT _elt_load_id FROM raw.one") + place.lake(
+        "SELECT DISTINCT _elt_load_id FROM raw.two"
+    )
     airflow.clear("probe_append", "r")
     wait_until(lambda: airflow.wait("probe_append", "r") == "success" and _loads(place) != loads)
     for table in ("raw.one", "raw.two"):
@@ -95,7 +97,9 @@ def a_cleared_append_takes_the_place_of_its_rows(airflow, place):
 
 
 def _loads(place):
-    return place.lake("SELECT DISTINCT _elt_load_id FROM raw.one") + place.lake("SELECT DISTINCT _elt_load_id FROM raw.two")
+    return place.lake("SELECT DISTINCT _elt_load_id FROM raw.one") + place.lake(
+        "SELECT DISTINCT _elt_load_id FROM raw.two"
+    )
 
 
 def test_a_timeout_cancels_the_query(place):

@@ -1,0 +1,93 @@
+"""What Airflow lists of this package, and its connection form on both lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from airflow_elt_provider.provider_info import get_provider_info
+from tests.airflow.in_process import AIRFLOW_2
+
+pytestmark = pytest.mark.lowest
+
+
+def airflow(*words, **env):
+    program = Path(sys.executable).with_name("airflow")
+    done = subprocess.run([program, *words], env={**os.environ, **env}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def listed(*words):
+    text = airflow("providers", *words, "-o", "json")
+    return json.loads(text[text.index("[") :])
+
+
+def test_the_info_fits_airflows_schema():
+    import airflow as package
+
+    schema = json.loads((Path(package.__file__).parent / "provider_info.schema.json").read_text())
+    jsonschema.validate(get_provider_info(), schema)
+
+
+def test_airflow_lists_the_provider_its_hook_and_its_options():
+    assert [row["version"] for row in listed("list") if row["package_name"] == "airflow-elt-provider"] == [
+        version("airflow-elt-provider")
+    ]
+    hooks = {row["connection_type"]: row for row in listed("hooks")}
+    assert hooks["duckdb"]["class"] == "airflow_elt_provider.hooks.duckdb.EltDuckdbHook"
+    assert hooks["duckdb"]["hook_name"] == "DuckDB"
+    assert hooks["postgres"]["class"] == "airflow.providers.postgres.hooks.postgres.PostgresHook"
+    assert airflow("config", "get-value", "elt", "stage_retention").strip().splitlines()[-1] == "7"
+
+
+def test_every_operator_and_hook_module_of_the_info_is_there():
+    from importlib import import_module
+
+    info = get_provider_info()
+    for kind in ("operators", "hooks"):
+        for entry in info[kind]:
+            for module in entry["python-modules"]:
+                assert import_module(module).__doc__
+
+
+def test_the_form_says_the_same_to_both_lines():
+    from airflow_elt_provider.hooks.duckdb import EltDuckdbHook
+
+    (entry,) = get_provider_info()["connection-types"]
+    assert set(entry["conn-fields"]) == {"lock_timeout", "memory_limit", "threads", "temp_directory"}
+    behaviour = EltDuckdbHook.get_ui_field_behaviour()
+    assert behaviour["hidden_fields"] == entry["ui-field-behaviour"]["hidden-fields"]
+    assert behaviour["relabeling"] == entry["ui-field-behaviour"]["relabeling"] == {"host": "Database file"}
+    if AIRFLOW_2:
+        assert set(EltDuckdbHook.get_connection_form_widgets()) == set(entry["conn-fields"])
+
+
+@pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 asks the hook")
+def test_airflow_3_shows_the_form():
+    from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+
+    (form,) = [meta for meta in HookMetaService.hook_meta_data() if meta.connection_type == "duckdb"]
+    assert form.hook_name == "DuckDB"
+    assert set(form.extra_fields) == {"lock_timeout", "memory_limit", "threads", "temp_directory"}
+    assert form.standard_fields.host.title == "Database file"
+
+
+def test_the_type_is_left_to_another_package_that_has_it(tmp_path):
+    package = tmp_path / "airflow_provider_other-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: airflow-provider-other\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[apache_airflow_provider]\nprovider_info = other_info:get\n")
+    types = [{"connection-type": "duckdb", "hook-class-name": "other.Hook"}]
+    (tmp_path / "other_info.py").write_text(f"def get():\n    return {{'connection-types': {types!r}}}\n")
+    code = "from airflow_elt_provider.provider_info import get_provider_info as g; print(g()['connection-types'])"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
