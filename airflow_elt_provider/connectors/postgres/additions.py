@@ -47,7 +47,9 @@ class Additions:
         return (f"new column {names} has values in rows that were read before: reading the whole table once",)
 
 
-def find_additions(connection: Connection, relation: Relation, selection: Selection, since: Position, where: str) -> Additions:
+def find_additions(
+    connection: Connection, relation: Relation, selection: Selection, since: Position, where: str
+) -> Additions:
     """Compare the columns with those of the checkpoint."""
     backfill: dict[str, str] = {}
     filled: list[str] = []
@@ -77,5 +79,5 @@ def _default(connection: Connection, relation: Relation, column: SourceColumn) -
 
 def _has_values(connection: Connection, relation: Relation, column: SourceColumn, where: str) -> bool:
     name = quoted(column.name)
-    sql = f"SELECT EXISTS (SELECT 1 FROM {relation.from_item} WHERE {where} AND {name} IS NOT NULL)"  # noqa: S608
+    sql = f"SELECT EXISTS (SELECT 1 FROM {relation.from_item} WHERE {where} AND {name} IS NOT NULL)"
     return bool(query_rows(connection, sql)[0][0])

@@ -188,7 +188,8 @@ def cursor_column(capture: Cursor, relation: Relation, extraction: Extraction, s
     text = family is Family.TEXT and column.type.name != "uuid"
     return CursorColumn(
         column.name, "text" if text else column.type.name, family, _lag(capture, family, extraction),
-        column.nullable, (column.name,) in relation.unique and not relation.inherited, _endless(column.type.name, server_version),
+        column.nullable, (column.name,) in relation.unique and not relation.inherited,
+        _endless(column.type.name, server_version),
     )  # fmt: skip
 
 

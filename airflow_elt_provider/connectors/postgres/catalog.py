@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -151,27 +150,29 @@ def _keys(
 def read_query(connection: Connection, query: str, server: str) -> Relation:
     """Describe what a query returns.
 
+    Its text is no part of the identity: it is often a template, and then another one in every run.
+
     :raises ConfigurationError: when two of its columns have one name.
     """
     text = query.strip().rstrip(";").rstrip()
     from_item = f"(\n{text}\n) AS q"  # on lines of its own, so that it may end in a comment
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT * FROM {from_item} LIMIT 0")  # noqa: S608 - the user's own query is what is asked for
+        cursor.execute(f"SELECT * FROM {from_item} LIMIT 0")
         description = cursor.description or ()
     names = [column.name for column in description]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigurationError(
-            f"The query returns two columns named {twice[0]!r}.", hint="give each column a name of its own: SELECT ... AS ..."
+            f"The query returns two columns named {twice[0]!r}.",
+            hint="give each column a name of its own: SELECT ... AS ...",
         )
     wanted = [(column.type_code, _typmod(column)) for column in description]
     types = read_types(connection, wanted)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     columns = tuple(SourceColumn(name, types[key]) for name, key in zip(names, wanted, strict=True))
-    return Relation("q", from_item, f"{server}/query {digest}", columns)
+    return Relation("q", from_item, f"{server}/query", columns)
 
 
-def _typmod(column: Any) -> int:  # noqa: ANN401 - psycopg2's Column has no stub
+def _typmod(column: Any) -> int:
     """Put the type's modifier together again from what psycopg2 made of it."""
     if column.precision is not None and column.scale is not None and column.precision < 0xFFFF:  # noqa: PLR2004
         return int((column.precision << 16) | (column.scale & 0xFFFF)) + 4

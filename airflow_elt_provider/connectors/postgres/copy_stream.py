@@ -7,29 +7,30 @@ import fcntl
 import os
 import socket
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from typing import IO, Final
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
 
-from airflow_elt_provider.connectors.postgres.session import CANCEL_SECONDS, cancel, translate
+from airflow_elt_provider.connectors.postgres.session import CANCEL_SECONDS, translate
 from airflow_elt_provider.errors import TransientError
 
-BLOCK_BYTES: Final = 4 << 20
+BLOCK_BYTES: Final = 2 << 20
 """CSV bytes that are parsed at once: smaller ones cost speed, larger ones memory."""
 _PIPE_BYTES: Final = 1 << 20
 _SET_PIPE_SIZE: Final = getattr(fcntl, "F_SETPIPE_SZ", None)
 
 
 class CopyStream:
-    """Runs COPY statements one after the other in a thread of its own and gives their rows as blocks.
+    """Runs a COPY statement in a thread of its own and gives its rows as blocks.
 
     :param what: what is being read, for errors.
+    :param cancel: asks the server to cancel what the connection runs.
     """
 
-    def __init__(self, connection: Connection, statements: Sequence[str], what: str) -> None:
-        self._connection, self._statements, self._what = connection, statements, what
+    def __init__(self, connection: Connection, statement: str, what: str, cancel: Callable[[Connection], None]) -> None:
+        self._connection, self._statement, self._what, self._cancel = connection, statement, what, cancel
         self._error: BaseException | None = None
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -43,7 +44,7 @@ class CopyStream:
         :raises EltError: when the server or the connection failed; what was given until then is not all.
         """
         reading, writing = os.pipe()
-        with open(reading, "rb", buffering=0) as pipe:  # noqa: PTH123 - a file descriptor has no path
+        with open(reading, "rb", buffering=0) as pipe:  # noqa: PTH123 - a descriptor, not a path
             with self._lock:
                 self._refuse_stopped(writing)
                 self._thread = threading.Thread(target=self._copy, args=(writing,), name="elt-copy", daemon=True)
@@ -70,11 +71,8 @@ class CopyStream:
 
     def _copy(self, writing: int) -> None:
         try:
-            with open(writing, "wb", buffering=_PIPE_BYTES) as sink, self._connection.cursor() as cursor:  # noqa: PTH123
-                for statement in self._statements:
-                    if self._stopped.is_set():
-                        return
-                    cursor.copy_expert(statement, sink)
+            with open(writing, "wb", buffering=_PIPE_BYTES) as sink, self._connection.cursor() as cursor:
+                cursor.copy_expert(self._statement, sink)
         except BrokenPipeError as error:
             self._error = self._error or error
         except BaseException as error:  # noqa: BLE001 - it is raised again where the rows are read
@@ -98,9 +96,11 @@ class CopyStream:
 
     def _interrupt(self) -> None:
         """Cancel on the server, then take the socket away from a thread that waits for a silent server."""
-        cancel([self._connection])
-        with contextlib.suppress(OSError, psycopg2.Error), socket.socket(fileno=os.dup(self._connection.fileno())) as peer:
-            peer.shutdown(socket.SHUT_RDWR)
+        self._cancel(self._connection)
+        with contextlib.suppress(OSError, psycopg2.Error):
+            descriptor = os.dup(self._connection.fileno())
+            with socket.socket(fileno=descriptor) as peer:
+                peer.shutdown(socket.SHUT_RDWR)
 
 
 def _grow(pipe: int) -> None:

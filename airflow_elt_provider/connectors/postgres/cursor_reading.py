@@ -80,10 +80,11 @@ class CursorReader:
         """Return the largest value that may become the checkpoint, never less than ``value``."""
         column = self.cursor
         larger = f" AND {column.value} > {column.constant(value)}" if value is not None else ""
-        # Not max(): PostgreSQL has none for uuid before version 18. And with a name of its own for the text, or ORDER BY
-        # would take the text to be meant.
+        # Not max(): PostgreSQL has none for uuid before version 18. And the text has its own name, or ORDER BY would
+        # go by the text.
         found = query_rows(self.connection, (
-            f'SELECT {column.value}::text AS "_elt_top" {self._from} AND {column.ordinary}{larger} AND {column.value} IS NOT NULL '
+            f'SELECT {column.value}::text AS "_elt_top" {self._from} AND {column.ordinary}{larger} '
+            f"AND {column.value} IS NOT NULL "
             f"ORDER BY {column.value} DESC LIMIT 1"
         ))  # fmt: skip
         return str(found[0][0]) if found else value
@@ -135,7 +136,9 @@ class CursorReader:
         )
         self._refuse_unplaced(unplaced)
         sign = ">" if column.upper_sign == "<=" else ">="
-        notes = (f"{held} rows with {column.name} {sign} {end} are held back until no row can come late",) if held else ()
+        notes = (
+            (f"{held} rows with {column.name} {sign} {end} are held back until no row can come late",) if held else ()
+        )
         if not rows:
             return CursorReading(None, plain, notes=notes)
         return CursorReading(inside, CursorPosition(column.name, end, column.type, column.upper_sign), notes=notes)
@@ -152,8 +155,8 @@ class CursorReader:
         if count:
             column = self.cursor.name
             raise DataError(
-                f"{count} rows have no value (or -infinity) in cursor column {column!r}; mode='append' cannot place them.",
-                hint=f'give where="{quoted(column)} is not null" to leave them out, or use mode=\'merge\' or capture=\'full\'',
+                f"{count} rows have NULL or -infinity in cursor column {column!r}: mode='append' cannot place them.",
+                hint=f"leave them out with where='{quoted(column)} is not null', or use mode='merge' or capture='full'",
             )
 
     def again(self, since: CursorPosition | None, until: CursorPosition) -> CursorReading:
@@ -173,7 +176,7 @@ class CursorReader:
         by = "::pg_catalog.timestamptz" if column.family is Family.TIME else ""
         bounds = [f"({literal(bound)}{by})::pg_catalog.{column.type}" for bound in (interval.start, interval.end)]
         try:
-            start, end, ordered = self._ask(f"SELECT {bounds[0]}::text, {bounds[1]}::text, {bounds[0]} <= {bounds[1]}")
+            start, end, ordered = self._ask(f"SELECT {bounds[0]}::text, {bounds[1]}::text, {bounds[0]} < {bounds[1]}")
         except psycopg2.DataError as error:
             raise ConfigurationError(
                 f"interval=({interval.start!r}, {interval.end!r}) does not fit cursor column {column.name!r}"
@@ -181,8 +184,10 @@ class CursorReader:
                 hint="give two values of the cursor column, such as ISO 8601 timestamps",
             ) from error
         if not ordered:
-            message = f"interval=({interval.start!r}, {interval.end!r}) ends before it begins."
-            raise ConfigurationError(message, hint="give the earlier bound first")
+            raise ConfigurationError(
+                f"interval=({interval.start!r}, {interval.end!r}) holds nothing: it ends where it begins, or before.",
+                hint="in Airflow 3 '@daily' and manual runs have no data interval: use CronDataIntervalTimetable",
+            )
         plain = position or CursorPosition(column.name, None, column.type)
         return CursorReading(column.between(start, end), plain, (start, end))
 

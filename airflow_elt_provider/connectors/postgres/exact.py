@@ -8,18 +8,21 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
-import pyarrow.compute as pc
+from pyarrow import compute
 
 from airflow_elt_provider.connectors.postgres.selection import SelectedColumn
 from airflow_elt_provider.core.types import UUID, wire_type
 from airflow_elt_provider.errors import DataError
 
 Array: TypeAlias = Any
-"""A pyarrow array: the stubs' generics know too little of compute functions to help here."""
+"""A pyarrow array. The stubs' generics know too little of compute functions to help here."""
+pc: Any = compute
 
 _ENDLESS_OR_FAR: Final = r"^-?infinity$|BC$|^\d{5,}-"
 _NO_NUMBER: Final = r"^(?:NaN|-?Infinity)$"
 _MIDNIGHT: Final = r"^24:"
+_NO_TIME: Final = r"[ T]00:00:00(?:\.0+)?(?:\+00)?$"
+_UUID: Final = r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 _BOOLS: Final = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
 _EXACT_DIGITS: Final = {64: 15, 32: 6}
 """Bits of a float -> decimal digits that it keeps, whatever they are."""
@@ -72,8 +75,7 @@ def exact_json(columns: Mapping[str, Array]) -> Array:
     joined: Array = pa.array([""] * len(next(iter(columns.values()))), pa.string())
     for name, texts in columns.items():
         member = pc.binary_join_element_wise(json.dumps(name, ensure_ascii=False) + ': "', texts, '", ', "")
-        known: Array = pc.fill_null(member, pa.scalar(""))
-        joined = pc.binary_join_element_wise(joined, known, "")
+        joined = pc.binary_join_element_wise(joined, pc.fill_null(member, pa.scalar("")), pa.scalar(""))
     bodies = pc.replace_substring_regex(joined, ", $", "")
     some = pc.not_equal(bodies, "")
     return pc.if_else(some, pc.binary_join_element_wise("{", bodies, "}", ""), pa.scalar(None, pa.string()))
@@ -108,19 +110,15 @@ def _first_unfit(texts: Array, converter: Callable[[Array], Array]) -> str:
 
 
 def _converter(kind: pa.DataType, own: pa.DataType) -> Callable[[Array], Array]:
-    if pa.types.is_time(kind):
-        return _to_time
-    if pa.types.is_date(kind):
-        return lambda texts: pc.cast(_without(texts, r"[ T]00:00:00(?:\.0+)?(?:\+00)?$"), kind)
-    if pa.types.is_boolean(kind):
-        return _to_bool
-    if pa.types.is_integer(kind):
-        return lambda texts: pc.cast(_all(_without(texts, r"\.0+$"), r"^[-+]?\d+$"), kind)
-    if pa.types.is_floating(kind):
-        return lambda texts: _to_float(texts, kind, own)
-    if kind.equals(UUID):
-        return lambda texts: _all(pc.utf8_lower(texts), r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
-    return lambda texts: pc.cast(texts, wire_type(kind))
+    known: tuple[tuple[bool, Callable[[Array], Array]], ...] = (
+        (pa.types.is_time(kind), _to_time),
+        (pa.types.is_date(kind), lambda texts: pc.cast(_without(texts, _NO_TIME), kind)),
+        (pa.types.is_boolean(kind), _to_bool),
+        (pa.types.is_integer(kind), lambda texts: pc.cast(_all(_without(texts, r"\.0+$"), r"^[-+]?\d+$"), kind)),
+        (pa.types.is_floating(kind), lambda texts: _to_float(texts, kind, own)),
+        (kind.equals(UUID), lambda texts: _all(pc.utf8_lower(texts), _UUID)),
+    )
+    return next((convert for fits, convert in known if fits), lambda texts: pc.cast(texts, wire_type(kind)))
 
 
 def _without(texts: Array, pattern: str) -> Array:
@@ -156,7 +154,7 @@ def _to_float(texts: Array, kind: pa.DataType, own: pa.DataType) -> Array:
     digits = texts
     for pattern in (r"[eE].*$", r"[-+.]", r"^0+", r"0+$"):
         digits = _without(digits, pattern)
-    too_long: Array = pc.greater(pc.utf8_length(digits), _EXACT_DIGITS[kind.bit_width])
-    if pc.any(too_long).as_py():
+    longest = pc.max(pc.utf8_length(digits))
+    if (longest.as_py() or 0) > _EXACT_DIGITS[kind.bit_width]:
         raise pa.ArrowInvalid(str(kind))
     return floats

@@ -13,28 +13,29 @@ from airflow_elt_provider.errors import ConfigurationError, DataError, EltError,
 _Kind = type[ConfigurationError] | type[TransientError]
 
 _CONNECT: Final[tuple[tuple[str, _Kind, str], ...]] = (
-    (r"password authentication failed|パスワード認証に失敗|no password supplied|authentication failed", ConfigurationError,
-     "check user and password of the connection"),
+    (r"authentication failed|no password supplied|パスワード認証に失敗",
+     ConfigurationError, "check user and password of the connection"),
     (r"no pg_hba\.conf entry", ConfigurationError,
-     "the server does not let this user in from here (pg_hba.conf): allow it there, or set sslmode=require"),
+     "the server's pg_hba.conf does not let this user in from here: allow it, or set sslmode=require"),
     (r"role .* does not exist|ロール.*存在しません", ConfigurationError, "check the connection's user"),
-    (r"database .* does not exist|データベース.*存在しません", ConfigurationError, "check the connection's database (schema field)"),
-    (r"permission denied for database", ConfigurationError, "GRANT CONNECT ON DATABASE ... TO the connection's user"),
+    (r"database .* does not exist|データベース.*存在しません",
+     ConfigurationError, "check the connection's database (schema field)"),
+    (r"permission denied for database", ConfigurationError, "GRANT CONNECT ON DATABASE ... TO this user"),
     (r"too many (clients|connections)|connection slots", TransientError, "wait, or raise the server's max_connections"),
     (r"starting up|shutting down|in recovery mode|not yet accepting", TransientError, "wait until the server is up"),
     (r"Temporary failure in name resolution", TransientError, "check the worker's name resolution"),
-    (r"could not translate host name|Name or service not known", ConfigurationError, "check the connection's host"),
+    (r"could not translate host name|Name or service", ConfigurationError, "check the connection's host"),
     (r"certificate|SSL|root\.crt|private key", ConfigurationError,
      "check sslmode and sslrootcert (and sslcert, sslkey) in the connection's extra"),
-    (r"invalid (connection option|integer value|port|\w+ value)|fe_sendauth|requires .* authentication", ConfigurationError,
+    (r"invalid (connection option|port|\w+ value)|fe_sendauth|requires .* authentication", ConfigurationError,
      "check the connection's fields and extra"),
     (r"Connection refused|timeout expired|timed out|No route to host|unreachable|No such file", TransientError,
-     "check host and port, that the server runs, and that a firewall lets this worker through"),
+     "check host and port, that the server runs, and that firewalls let this worker through"),
 )  # fmt: skip
 """Pattern in the message, error, remedy: an error of connecting carries no SQLSTATE in psycopg2."""
 
 _STATES: Final[tuple[tuple[str, type[EltError], str], ...]] = (
-    ("55P03", TransientError, "somebody else holds a lock on it; wait, or raise lock_timeout in the connection's extra"),
+    ("55P03", TransientError, "somebody else holds a lock on it; wait, or raise the connection's lock_timeout"),
     ("40", TransientError, "another transaction was in the way; try again"),
     ("57014", TransientError, "the statement was cancelled, or took longer than statement_timeout"),
     ("57P", TransientError, "the server is being stopped or restarted; try again"),

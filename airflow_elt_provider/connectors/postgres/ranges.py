@@ -25,7 +25,7 @@ WHERE c.relkind <> 'p'
 
 
 def ranges(connection: Connection, relation: Relation, wanted: int) -> tuple[Sequence[str], str]:
-    """Return predicates that are disjoint and together hold for every row, and a note where there are fewer than wanted.
+    """Return predicates, disjoint and together true for every row, and a note where they are fewer than wanted.
 
     The ranges are of ``ctid``, over the table with all its partitions: each reads its share of every partition's
     blocks, so the privileges and the row security that count are those of the table itself.

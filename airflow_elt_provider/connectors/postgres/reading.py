@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
@@ -44,17 +44,23 @@ class Reading:
 
     @classmethod
     def plan(
-        cls, connection: Connection, relation: Relation, extraction: Extraction, since: Position | None, until: Position | None
+        cls,
+        connection: Connection,
+        relation: Relation,
+        extraction: Extraction,
+        since: Position | None,
+        until: Position | None,
     ) -> Reading:
         """Decide what to read.
 
-        :raises ConfigurationError: for names and captures that do not fit the relation, or a checkpoint of another load.
+        :raises ConfigurationError: for names and captures that do not fit the relation, or another load's checkpoint.
         """
         selection = select_columns(relation, extraction)
         cursor = _cursor(connection, relation, extraction)
         position = Position(
-            extraction.capture.name, relation.identity, selection.schema.primary_key, selection.names, relation.last_column,
-            CursorPosition(cursor.name, None, cursor.type) if cursor else None,
+            extraction.capture.name, relation.identity, selection.schema.primary_key, selection.names,
+            relation.last_column, CursorPosition(cursor.name, None, cursor.type) if cursor else None,
+            appends=extraction.mode is WriteMode.APPEND,
         )  # fmt: skip
         if since:
             since.refuse_change(position, extraction.stream)
@@ -67,7 +73,7 @@ class Reading:
         reader = CursorReader(connection, relation, cursor, _where(extraction))
         found = _read_cursor(reader, extraction, since, until, additions)
         return cls(
-            connection, relation, extraction, selection, _at(position, found.position), found.predicate, found.interval,
+            connection, relation, extraction, selection, replace(position, cursor=found.position), found.predicate, found.interval,
             additions, notes + found.notes + additions.notes(extraction.mode),
         )  # fmt: skip
 
@@ -79,11 +85,13 @@ class Reading:
         return [f"{_where(self.extraction)} AND ({self.predicate}) AND {part}" for part in parts], note
 
     @contextmanager
-    def stream(self, connection: Connection, share: str) -> Iterator[Iterator[pa.RecordBatch]]:
+    def stream(
+        self, connection: Connection, share: str, cancel: Callable[[Connection], None]
+    ) -> Iterator[Iterator[pa.RecordBatch]]:
         """Give the rows of one share as batches; what still runs when the context ends is stopped."""
         what = f"reading {self.extraction.source}"
-        sql = f"COPY (SELECT {self.selection.expressions} FROM {self.relation.from_item} WHERE {share}) TO STDOUT (FORMAT csv)"
-        copy = CopyStream(connection, [sql], what)
+        rows = f"SELECT {self.selection.expressions} FROM {self.relation.from_item} WHERE {share}"
+        copy = CopyStream(connection, f"COPY ({rows}) TO STDOUT (FORMAT csv)", what, cancel)
         batches = _batches(copy, Decoder(self.selection.columns, what))
         try:
             yield batches
@@ -136,10 +144,6 @@ def _cursor(connection: Connection, relation: Relation, extraction: Extraction) 
             hint="add it to columns, or take it out of exclude_columns",
         )
     return cursor
-
-
-def _at(position: Position, found: CursorPosition) -> Position:
-    return Position(position.capture, position.source, position.key, position.columns, position.columns_seen, found)
 
 
 def _read_cursor(

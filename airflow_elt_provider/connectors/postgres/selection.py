@@ -103,7 +103,8 @@ def _refuse_unknown(extraction: Extraction, known: list[str]) -> None:
         for name in names:
             if name not in known:
                 raise ConfigurationError(
-                    f"{parameter} names column {name!r}, which {extraction.source} does not have.", hint=meant(name, known)
+                    f"{parameter} names column {name!r}, which {extraction.source} does not have.",
+                    hint=meant(name, known),
                 )
 
 

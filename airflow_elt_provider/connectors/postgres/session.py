@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from typing import Final
 
 import psycopg2
@@ -13,9 +14,14 @@ from psycopg2.extensions import make_dsn
 
 from airflow_elt_provider.connectors.postgres.failures import connect_failure, statement_failure
 from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
+from airflow_elt_provider.errors import EltError
 
 PG_11, PG_12, PG_13, PG_14, PG_17 = 110_000, 120_000, 130_000, 140_000, 170_000
 CANCEL_SECONDS: Final = 5.0
+_CANCEL: Final = """
+SELECT pg_catalog.pg_cancel_backend(pid) FROM pg_catalog.pg_stat_activity
+WHERE pid = ANY(%s) AND usename = current_user AND application_name = %s
+"""
 
 _PINNED: Final[tuple[tuple[int, str, str], ...]] = (
     (0, "client_encoding", "UTF8"),
@@ -28,7 +34,11 @@ _PINNED: Final[tuple[tuple[int, str, str], ...]] = (
     (0, "quote_all_identifiers", "off"),
     (0, "row_security", "on"),
     (0, "idle_in_transaction_session_timeout", "0"),
-    (PG_11, "jit", "off"),  # our statements are long scans of simple expressions: compiling them costs more than it saves
+    (
+        PG_11,
+        "jit",
+        "off",
+    ),  # our statements are long scans of simple expressions: compiling them costs more than it saves
     (PG_14, "idle_session_timeout", "0"),
     (PG_17, "transaction_timeout", "0"),
 )
@@ -69,21 +79,23 @@ def _pin(connection: Connection, settings: PostgresSettings) -> None:
     connection.autocommit = False
 
 
-def cancel(connections: Iterable[Connection]) -> None:
+def cancel(settings: PostgresSettings, connections: Iterable[Connection]) -> None:
     """Ask the server to cancel what these connections run; safe from any thread, and when nothing runs.
 
-    A server that does not answer is given up after some seconds.
+    By a session of its own: psycopg2's ``connection.cancel()`` holds Python's global lock while it waits for the
+    server, so that one silent server would stop the whole process. After some seconds it is given up.
     """
-    threads = [threading.Thread(target=_cancel, args=(connection,), daemon=True) for connection in connections]
-    for thread in threads:
+    pids = [connection.info.backend_pid for connection in connections if not connection.closed]
+    if pids:
+        thread = threading.Thread(target=_cancel, args=(settings, pids), name="elt-cancel", daemon=True)
         thread.start()
-    for thread in threads:
         thread.join(CANCEL_SECONDS)
 
 
-def _cancel(connection: Connection) -> None:
-    with suppress(psycopg2.Error):  # it is closed, or gone
-        connection.cancel()
+def _cancel(settings: PostgresSettings, pids: list[int]) -> None:
+    quick = replace(settings, connect_timeout=max(2, round(CANCEL_SECONDS)))
+    with suppress(EltError, psycopg2.Error), closing(connect(quick)) as connection, connection.cursor() as cursor:
+        cursor.execute(_CANCEL, (pids, settings.application_name))
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class PostgresSettings:
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> PostgresSettings:
-        """Read libpq's keywords (``database`` and ``login`` are understood), ``lock_timeout`` and ``statement_timeout``.
+        """Read libpq's keywords (also ``database`` and ``login``), ``lock_timeout`` and ``statement_timeout``.
 
         Keys whose value is None or "" count as absent.
 

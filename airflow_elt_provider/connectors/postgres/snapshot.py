@@ -66,9 +66,11 @@ def _run(connection: Connection, sql: str) -> None:
 
 def _server(connection: Connection) -> str:
     """Return the identity of cluster and database; of the database alone where the role may not ask for more."""
-    allowed = f"SELECT COALESCE(has_function_privilege(to_regprocedure('{_SYSTEM}'), 'EXECUTE'), false), current_database()"
+    allowed = (
+        f"SELECT COALESCE(has_function_privilege(to_regprocedure('{_SYSTEM}'), 'EXECUTE'), false), current_database()"
+    )
     may_ask, database = query_rows(connection, allowed)[0]
-    system = query_rows(connection, f"SELECT system_identifier FROM {_SYSTEM}")[0][0] if may_ask else ""  # noqa: S608
+    system = query_rows(connection, f"SELECT system_identifier FROM {_SYSTEM}")[0][0] if may_ask else ""
     return f"{system}/{database}"
 
 

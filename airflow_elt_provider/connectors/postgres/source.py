@@ -62,7 +62,7 @@ class PostgresSource:
                     connections += [stack.enter_context(self._joined(name)) for _ in shares[1:]]
                 self._refuse_cancelled(extraction)
             streams = [
-                stack.enter_context(reading.stream(connection, share))
+                stack.enter_context(reading.stream(connection, share, self._cancel_one))
                 for connection, share in zip(connections, shares, strict=False)
             ]
             yield reading.change_set(streams, note)
@@ -85,7 +85,10 @@ class PostgresSource:
         self._cancelled.set()
         with self._lock:
             live = list(self._live)
-        session.cancel(live)
+        session.cancel(self._settings, live)
+
+    def _cancel_one(self, connection: Connection) -> None:
+        session.cancel(self._settings, [connection])
 
     def close(self) -> None:
         """Close what a context that was never left still holds open."""

@@ -91,7 +91,9 @@ def read(settings):
     def run(table: str | None = "t", *, since=None, until=None, source=None, **parameters) -> Read:
         if table and "query" not in parameters:
             parameters["table"] = TableRef.parse(table)
-        with (source or PostgresSource(settings)).changes(Extraction(stream="s", **parameters), since, until) as changes:
+        with (source or PostgresSource(settings)).changes(
+            Extraction(stream="s", **parameters), since, until
+        ) as changes:
             return Read(changes)
 
     return run

@@ -50,7 +50,7 @@ VALUES = [
     ("json", """'{"a": 1,  "a":2}'""", JSON, "", '{"a": 1,  "a":2}'),
     ("jsonb", "'{\"n\": 12345678901234567890.123}'", JSON, "", '{"n": 12345678901234567890.123}'),
     ("uuid", "'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'", UUID, "", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
-    ("bytea", r"'\x00ff0a22'", pa.binary(), "", b"\x00\xff\n\""),
+    ("bytea", r"'\x00ff0a22'", pa.binary(), "", b'\x00\xff\n"'),
     ("int[][]", "'{{1,2},{3,4}}'", pa.string(), "array", "{{1,2},{3,4}}"),
     ("text[]", """array['a"b', NULL, 'NULL', '']""", pa.string(), "array", r'{"a\"b",NULL,"NULL",""}'),
     ("bytea[]", r"array['\x00'::bytea]", pa.string(), "array", r'{"\\x00"}'),
@@ -95,7 +95,10 @@ def test_every_type(sql, read, how):
 
 
 def test_declarations(sql, read):
-    sql(*DDL, "CREATE TABLE t (a numeric(12,2), b int[], c jsonb, d mood, e cents, f email, g varchar(7), h timestamp(3))")
+    sql(
+        *DDL,
+        "CREATE TABLE t (a numeric(12,2), b int[], c jsonb, d mood, e cents, f email, g varchar(7), h timestamp(3))",
+    )
     declared = [column.source_type for column in read().changes.schema.columns]
     assert declared == ["numeric(12,2)", "integer[]", "jsonb", "mood", "numeric(10,2)", "character varying(50)",
                         "character varying(7)", "timestamp(3) without time zone"]  # fmt: skip
@@ -105,7 +108,25 @@ def test_declarations(sql, read):
 
 
 def test_null_is_not_empty_and_no_text_is_broken(sql, read):
-    texts = ["", None, " ", ",", '"', '""', "a\nb", "a\r\nb", "\r", "\\", "\\.", "\\N", "NULL", "é日本\U0001f600", "t", "%s %", "\t\x01"]
+    texts = [
+        "",
+        None,
+        " ",
+        ",",
+        '"',
+        '""',
+        "a\nb",
+        "a\r\nb",
+        "\r",
+        "\\",
+        "\\.",
+        "\\N",
+        "NULL",
+        "é日本\U0001f600",
+        "t",
+        "%s %",
+        "\t\x01",
+    ]
     sql("CREATE TABLE t (id int, a text, b text)")
     for at, text in enumerate(texts):
         value = "NULL" if text is None else "'" + text.replace("'", "''") + "'"
@@ -118,8 +139,8 @@ def test_null_is_not_empty_and_no_text_is_broken(sql, read):
 
 def test_a_large_value_and_small_ones(sql, read):
     sql("CREATE TABLE t (id int, a text, b bytea)",
-        r"""INSERT INTO t SELECT i, repeat(E'"x\n', 17000000 * (i % 2)), decode(repeat('00ff', 1000000 * (i % 2)), 'hex')
-            FROM generate_series(1, 4) i""")  # fmt: skip
+        r"""INSERT INTO t SELECT i, repeat(E'"x\n', 17000000 * (i % 2)),
+            decode(repeat('00ff', 1000000 * (i % 2)), 'hex') FROM generate_series(1, 4) i""")  # fmt: skip
     lengths, digests = {}, {}
     found = read()
     for batch in found.batches:
@@ -133,9 +154,13 @@ def test_a_large_value_and_small_ones(sql, read):
 
 
 def test_exceptional_values_leave_their_neighbours_alone(sql, read):
-    sql("CREATE TABLE t (id int, a timestamptz, b numeric(6,2), c text)",
-        """INSERT INTO t SELECT i, CASE WHEN i = 70000 THEN 'infinity' ELSE '2024-01-01'::timestamptz + i * interval '1 s' END,
-           CASE WHEN i IN (70000, 70001) THEN 'NaN' ELSE i / 100.0 END, repeat('x', 60) FROM generate_series(1, 90000) i""")
+    sql(
+        "CREATE TABLE t (id int, a timestamptz, b numeric(6,2), c text)",
+        """INSERT INTO t SELECT i,
+           CASE WHEN i = 70000 THEN 'infinity' ELSE '2024-01-01'::timestamptz + i * interval '1 s' END,
+           CASE WHEN i IN (70000, 70001) THEN 'NaN' ELSE i / 100.0 END, repeat('x', 60)
+           FROM generate_series(1, 90000) i""",
+    )
     found = read()
     with_exact = [batch for batch in found.batches if EXACT in batch.schema.names]
     assert len(found.batches) > 1
@@ -194,13 +219,20 @@ def test_a_chosen_type_that_does_not_fit(sql, read, declared, value, wanted):
 
 
 def test_server_settings_do_not_matter(sql, read, dbname):
-    sql(f"ALTER DATABASE {dbname} SET timezone = 'Asia/Tokyo'", f"ALTER DATABASE {dbname} SET datestyle = 'SQL, DMY'",
-        f"ALTER DATABASE {dbname} SET intervalstyle = 'iso_8601'", f"ALTER DATABASE {dbname} SET bytea_output = 'escape'",
-        f"ALTER DATABASE {dbname} SET extra_float_digits = -5", f"ALTER DATABASE {dbname} SET standard_conforming_strings = off",
+    sql(
+        f"ALTER DATABASE {dbname} SET timezone = 'Asia/Tokyo'",
+        f"ALTER DATABASE {dbname} SET datestyle = 'SQL, DMY'",
+        f"ALTER DATABASE {dbname} SET intervalstyle = 'iso_8601'",
+        f"ALTER DATABASE {dbname} SET bytea_output = 'escape'",
+        f"ALTER DATABASE {dbname} SET extra_float_digits = -5",
+        f"ALTER DATABASE {dbname} SET standard_conforming_strings = off",
         f"ALTER DATABASE {dbname} SET default_transaction_read_only = on",
-        f"ALTER DATABASE {dbname} SET client_encoding = 'EUC_JP'", "SET default_transaction_read_only = off",
+        f"ALTER DATABASE {dbname} SET client_encoding = 'EUC_JP'",
+        "SET default_transaction_read_only = off",
         "CREATE TABLE t (a timestamptz, b interval, c bytea[], d float8, e text)",
-        r"INSERT INTO t VALUES ('2024-03-04 00:00+00', '1 mon 2 days', array['\x00'::bytea], 0.1234567890123456, 'é\')")
+        r"INSERT INTO t VALUES ('2024-03-04 00:00+00', '1 mon 2 days', array['\x00'::bytea], 0.1234567890123456, 'é\')",
+    )
     assert read(where=r"e = 'é\'").rows == [
-        {"a": dt.datetime(2024, 3, 4, tzinfo=UTC), "b": "1 mon 2 days", "c": r'{"\\x00"}', "d": 0.1234567890123456, "e": "é\\"}
+        {"a": dt.datetime(2024, 3, 4, tzinfo=UTC), "b": "1 mon 2 days", "c": r'{"\\x00"}',
+         "d": 0.1234567890123456, "e": "é\\"}
     ]  # fmt: skip
