@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -76,9 +77,11 @@ def alias_is_registered(alias: AssetAlias) -> bool:
     scheduler has seen. Airflow 3 registers aliases by itself.
     """
     try:
-        from airflow.models.dataset import DatasetAliasModel
-        from airflow.utils.session import create_session
+        models = import_module("airflow.models.dataset")
     except ImportError:
         return True
+    from airflow.utils.session import create_session
+
     with create_session() as session:
-        return session.query(DatasetAliasModel).filter_by(name=alias.name).count() > 0
+        found: int = session.query(models.DatasetAliasModel).filter_by(name=alias.name).count()
+        return found > 0

@@ -27,8 +27,8 @@ os.environ.update({
     "AIRFLOW__OPENLINEAGE__NAMESPACE": "tests",
 })  # fmt: skip
 
-from servers.postgres import PostgresServer
-from tests.airflow.in_process import environment
+from servers.postgres import PostgresServer  # noqa: E402
+from tests.airflow.in_process import environment  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

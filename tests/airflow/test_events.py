@@ -13,8 +13,8 @@ pytestmark = pytest.mark.lowest
 
 LINEAGE = HOME / "lineage.jsonl"
 STEPS = """
-extract = ExtractOperator(task_id="extract", source_conn_id="rds", source_table="public.actor", target_table="raw.actor",
-                          destination_conn_id="lake", rename=dict(name="full_name"))
+extract = ExtractOperator(task_id="extract", source_conn_id="rds", source_table="public.actor",
+                          target_table="raw.actor", destination_conn_id="lake", rename=dict(name="full_name"))
 stage = StageOperator(task_id="stage", manifest=extract.output, destination_conn_id="lake", target_table="raw.actor")
 merge = MergeOperator(task_id="merge", staged=stage.output, destination_conn_id="lake"{target})
 """

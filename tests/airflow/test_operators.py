@@ -16,8 +16,8 @@ SyncTableOperator(task_id="actor", source_conn_id="rds", source_table="public.ac
                   target_table="raw.actor", capture="cursor", cursor_column="last_update")
 """
 STEPS = """
-extract = ExtractOperator(task_id="extract", source_conn_id="rds", source_table="public.actor", target_table="raw.actor",
-                          {origin}, {parameters})
+extract = ExtractOperator(task_id="extract", source_conn_id="rds", source_table="public.actor",
+                          target_table="raw.actor", {origin}, {parameters})
 stage = StageOperator(task_id="stage", manifest=extract.output, destination_conn_id="lake", target_table="raw.actor")
 merge = MergeOperator(task_id="merge", staged=stage.output, destination_conn_id="lake")
 """

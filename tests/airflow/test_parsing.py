@@ -81,14 +81,11 @@ SyncTableOperator(task_id="u", source_conn_id="rds", destination_conn_id="lake",
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_can_be_stored(path):
-    from airflow.serialization.serialized_objects import SerializedDAG
+    from airflow.serialization import serialized_objects
 
     (dag,) = in_process.load(path).values()
     assert dag.dag_id == path.stem
-    try:
-        from airflow.serialization.serialized_objects import DagSerialization as Serializer
-    except ImportError:
-        Serializer = SerializedDAG
-    stored = json.loads(json.dumps(Serializer.to_dict(dag)))
-    again = Serializer.from_dict(stored)
+    serializer = serialized_objects.SerializedDAG if in_process.AIRFLOW_2 else serialized_objects.DagSerialization
+    stored = json.loads(json.dumps(serializer.to_dict(dag)))
+    again = serializer.from_dict(stored)
     assert set(again.task_dict) == set(dag.task_dict)

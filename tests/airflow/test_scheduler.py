@@ -14,7 +14,9 @@ from tests.airflow.real import real_airflow
 
 pytestmark = [pytest.mark.lowest, pytest.mark.slow]
 
-SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND state = 'active' AND pid <> pg_backend_pid()"
+SLEEPING = """
+SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND state = 'active' AND pid <> pg_backend_pid()
+"""
 
 
 def wait_until(true, seconds=60.0):
@@ -22,13 +24,6 @@ def wait_until(true, seconds=60.0):
     while not true():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.2)
-
-
-def recorded(folder):
-    file = folder / "record.jsonl"
-    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    file.unlink(missing_ok=True)
-    return lines
 
 
 def generations(folder, task):
@@ -87,9 +82,7 @@ def a_kill_reaches_the_server(airflow, place):
 def a_cleared_append_takes_the_place_of_its_rows(airflow, place):
     airflow.trigger("probe_append", "r")
     assert airflow.wait("probe_append", "r") == "success"
-    loads = place.lake("SELECT DISTINCT _elt_load_id FROM raw.one") + place.lake(
-        "SELECT DISTINCT _elt_load_id FROM raw.two"
-    )
+    loads = _loads(place)
     airflow.clear("probe_append", "r")
     wait_until(lambda: airflow.wait("probe_append", "r") == "success" and _loads(place) != loads)
     for table in ("raw.one", "raw.two"):

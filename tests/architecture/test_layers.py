@@ -45,8 +45,8 @@ def test_a_missing_extra_gives_the_command(tmp_path):
         "row = next(row for row in SYSTEMS if row.name == 'duckdb')\n"
         "try:\n    resolve(row.destination, row)\nexcept Exception as error:\n    print(type(error).__name__, error)\n"
     )
-    done = subprocess.run([sys.executable, str(tmp_path / "blocker.py")], cwd=ROOT, env=_env(), capture_output=True, text=True,
-                          check=True)  # fmt: skip
+    words = [sys.executable, str(tmp_path / "blocker.py")]
+    done = subprocess.run(words, env=_env(), capture_output=True, text=True, check=True)
     assert done.stdout.startswith("ConfigurationError")
     assert "pip install 'airflow-elt-provider[duckdb]'" in done.stdout
 
@@ -58,7 +58,7 @@ def test_another_package_adds_a_row(tmp_path):
     (package / "entry_points.txt").write_text(f"[{registry.GROUP}]\nother = other_rows:ROWS\n")
     (tmp_path / "other_rows.py").write_text(
         "from airflow_elt_provider.registry import System\n"
-        "ROWS = [System(name='other', conn_types=('other',), hook='h:H', source='s:S', extra='x', distribution='other')]\n"
+        "ROWS = [System('other', ('other',), hook='h:H', source='s:S', extra='x', distribution='other')]\n"
     )
     code = "from airflow_elt_provider.registry import find_system; print(find_system('other', 'c', 'source').name)"
     done = subprocess.run([sys.executable, "-c", code], env=_env(tmp_path), capture_output=True, text=True, check=True)
