@@ -91,11 +91,6 @@ class CursorColumn:
         tests += [f"{self.value} < {self.constant(high)}"] if high else []
         return " AND ".join(tests) or EVERYTHING
 
-    @property
-    def may_run_ahead(self) -> bool:
-        """Whether a value can be larger than the checkpoint is allowed to become."""
-        return bool(self.endless[1])
-
     def after(self, value: str | None) -> str:
         """Rows beyond a checkpoint; all that have a value where there is none yet."""
         if value is None:

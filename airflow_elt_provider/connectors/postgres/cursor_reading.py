@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
 
-from airflow_elt_provider.connectors.postgres.capture_cursor import EVERYTHING, NOTHING, CursorColumn, Family
+from airflow_elt_provider.connectors.postgres.capture_cursor import EVERYTHING, CursorColumn, Family
 from airflow_elt_provider.connectors.postgres.catalog import Relation, query_rows
 from airflow_elt_provider.connectors.postgres.names import literal, quoted
 from airflow_elt_provider.connectors.postgres.session import PG_11, PG_14
 from airflow_elt_provider.core.checkpoint import CursorPosition
 from airflow_elt_provider.core.plan import Interval
 from airflow_elt_provider.errors import ConfigurationError, DataError
+
+EMPTY: Final = "0:0"
+"""The fingerprint of no rows."""
 
 
 @dataclass(frozen=True)
@@ -50,31 +53,26 @@ class CursorReader:
 
         :param everything: read the whole table, whatever the checkpoint says.
         """
-        value = since.value if since else None
-        top = self._top(value)
-        now = CursorPosition(self.cursor.name, top, self.cursor.type)
         if since is None or everything:
-            return CursorReading(EVERYTHING, replace(now, window=self._fingerprints(top)))
+            top = self._top(since.value if since else None)
+            return CursorReading(EVERYTHING, self._standing(top))
+        value = since.value
         known, _, ahead = since.window.partition("+")
-        again = self._fingerprint(self.cursor.window(value)) != known
-        beyond = self._beyond(value, ahead)
-        if not again and not beyond and top == value:
+        around, beyond = self._fingerprints(value)
+        top = self._top(value) if beyond != EMPTY else value
+        again, more = around != known, beyond != (ahead or EMPTY)
+        if not again and not more and top == value:
             return CursorReading(None, since)
-        now = replace(now, window=self._fingerprints(top))
-        parts = [self.cursor.after(value)] if beyond else []
+        parts = [self.cursor.after(value)] if more else []
         parts += [self.cursor.window(value)] if again else []
         notes = ("rows around the checkpoint changed: reading them again",) if again and known else ()
-        return CursorReading(" OR ".join(parts) or None, now, notes=notes)
+        return CursorReading(" OR ".join(parts) or None, self._standing(top), notes=notes)
 
-    def _beyond(self, value: str | None, ahead: str) -> bool:
-        """Whether there are rows beyond the checkpoint that were not read yet.
-
-        :param ahead: count and hash of those that were: they run ahead of the clock.
-        """
-        after = self.cursor.after(value)
-        if ahead:
-            return self._fingerprint(after) != ahead
-        return bool(self._ask(f"SELECT EXISTS (SELECT 1 {self._from} AND {after})")[0])
+    def _standing(self, top: str | None) -> CursorPosition:
+        """Return the position at ``top``, with what the next extract would find around it and beyond it."""
+        around, beyond = self._fingerprints(top)
+        window = around if beyond == EMPTY else f"{around}+{beyond}"
+        return CursorPosition(self.cursor.name, top, self.cursor.type, window)
 
     def _top(self, value: str | None) -> str | None:
         """Return the largest value that may become the checkpoint, never less than ``value``."""
@@ -89,19 +87,15 @@ class CursorReader:
         ))  # fmt: skip
         return str(found[0][0]) if found else value
 
-    def _fingerprints(self, top: str | None) -> str:
-        """Count and hash of the rows that the next extract would find around ``top``, and of those beyond it."""
-        window = self._fingerprint(self.cursor.window(top))
-        if not self.cursor.may_run_ahead:
-            return window
-        ahead = self._fingerprint(self.cursor.after(top))
-        return window if ahead == "0:0" else f"{window}+{ahead}"
-
-    def _fingerprint(self, predicate: str) -> str:
-        if predicate == NOTHING:
-            return "0:0"
-        count, total = self._ask(f"SELECT count(*), COALESCE(sum({self._row_hash}), 0) {self._from} AND ({predicate})")
-        return f"{count}:{total}"
+    def _fingerprints(self, value: str | None) -> tuple[str, str]:
+        """Count and hash of the rows around a checkpoint, and of those beyond it, in one pass."""
+        around, beyond = self.cursor.window(value), self.cursor.after(value)
+        counts = ", ".join(
+            f"count(*) FILTER (WHERE {rows}), COALESCE(sum({self._row_hash}) FILTER (WHERE {rows}), 0)"
+            for rows in (around, beyond)
+        )
+        found = self._ask(f"SELECT {counts} {self._from} AND ({around} OR {beyond})")
+        return f"{found[0]}:{found[1]}", f"{found[2]}:{found[3]}"
 
     @property
     def _row_hash(self) -> str:

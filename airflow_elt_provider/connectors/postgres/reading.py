@@ -73,8 +73,8 @@ class Reading:
         reader = CursorReader(connection, relation, cursor, _where(extraction))
         found = _read_cursor(reader, extraction, since, until, additions)
         return cls(
-            connection, relation, extraction, selection, replace(position, cursor=found.position), found.predicate, found.interval,
-            additions, notes + found.notes + additions.notes(extraction.mode),
+            connection, relation, extraction, selection, replace(position, cursor=found.position), found.predicate,
+            found.interval, additions, notes + found.notes + additions.notes(extraction.mode),
         )  # fmt: skip
 
     def shares(self) -> tuple[Sequence[str], str]:

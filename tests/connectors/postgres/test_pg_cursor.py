@@ -40,8 +40,10 @@ def follow(read):
 @pytest.fixture
 def stamped(sql):
     """A table with three rows of an hour ago, and a way to add more."""
-    sql("CREATE TABLE t (id int PRIMARY KEY, at timestamptz, n int)",
-        "INSERT INTO t SELECT i, now() - '1 h'::interval + i * '1 s'::interval, 0 FROM generate_series(1,3) i")  # fmt: skip
+    sql(
+        "CREATE TABLE t (id int PRIMARY KEY, at timestamptz, n int)",
+        "INSERT INTO t SELECT i, now() - '1 h'::interval + i * '1 s'::interval, 0 FROM generate_series(1, 3) i",
+    )
 
     def add(number, at="now()"):
         sql(f"INSERT INTO t VALUES ({number}, {at})")
@@ -282,13 +284,10 @@ def test_a_cleared_append_reads_its_range_again(stamped, follow, read):
     assert read(mode=APPEND, capture=AT, until=start).ids == [1, 2, 3]
 
 
-def test_append_after_merge_and_back(stamped, follow):
-    follow()
-    stamped(4, "now() - interval '10 minutes'")
-    assert follow(mode=APPEND).ids == [4]
-    stamped(5, "now() - interval '1 minute'")
-    assert 5 in follow().ids
-    follow.idle()
+def test_append_does_not_go_on_from_a_merge(stamped, follow, read):
+    merged = follow().position
+    with pytest.raises(ConfigurationError, match="mode 'merge or replace'"):
+        read(mode=APPEND, capture=AT, since=merged)
 
 
 def test_an_empty_table(sql, follow):
