@@ -110,7 +110,9 @@ def _sync(arguments: argparse.Namespace) -> dict[str, Any]:
     what = arguments.source_table or "query"
     stream = arguments.stream or default_stream(arguments.source_conn_id, what, target)
     capture = arguments.capture
-    if arguments.cursor_lag is not None and arguments.cursor_column:
+    if arguments.cursor_lag is not None:
+        if not arguments.cursor_column:
+            raise ConfigurationError("--cursor-lag needs --cursor-column.", hint="name the column")
         capture = Cursor(arguments.cursor_column, arguments.cursor_lag)
     plan = extraction(
         stream=stream, capture=capture, rename=dict(arguments.rename), column_types=dict(arguments.column_type),
@@ -161,7 +163,10 @@ def _gc(arguments: argparse.Namespace) -> dict[str, Any]:
 
     into = destination(arguments.destination_conn_id) if arguments.destination_conn_id else None
     result = collect(stage(arguments.stage, arguments.stage_conn_id), timedelta(days=arguments.older_than), into)
-    return {"files": result.files, "bytes": result.bytes, "staging_tables": list(result.staging_tables)}
+    return {
+        "files": result.files, "bytes": result.bytes, "leftovers": list(result.leftovers),
+        "staging_tables": list(result.staging_tables),
+    }  # fmt: skip
 
 
 # --- arguments ---

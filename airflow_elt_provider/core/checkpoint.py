@@ -34,6 +34,7 @@ class Position:
     :param columns: the columns read, as named in the source.
     :param columns_seen: the highest column number of the source table then (0: unknown), to tell a column that was
         added since from one that had been left out.
+    :param appends: whether the stream appends: its positions mean another boundary than those of ``merge``.
     """
 
     capture: str
@@ -42,6 +43,7 @@ class Position:
     columns: tuple[str, ...] = ()
     columns_seen: int = 0
     cursor: CursorPosition | None = None
+    appends: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that :meth:`from_json` reads."""
@@ -71,7 +73,10 @@ class Position:
 
     def _essence(self) -> dict[str, object]:
         column = self.cursor.column if self.cursor else None
-        return {"capture": self.capture, "cursor column": column, "key": self.key, "source": self.source}
+        return {
+            "capture": self.capture, "cursor column": column, "key": self.key, "source": self.source,
+            "mode": "append" if self.appends else "merge or replace",
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)

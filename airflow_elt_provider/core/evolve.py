@@ -43,9 +43,7 @@ def evolve(dialect: Dialect, load: Load, target: TargetTable | None) -> Evolutio
     schema = load.manifest.schema
     refuse_unusable(load.manifest.schema, load.mode, load.manifest.source)
     if target is None:
-        columns = [(column.name, dialect.column_type(column)) for column in schema.columns] + _own_columns(
-            dialect, load
-        )
+        columns = [(column.name, dialect.column_type(column)) for column in schema.columns] + own_columns(dialect, load)
         key = schema.primary_key if load.mode is not WriteMode.APPEND else ()
         return Evolution((dialect.create_table(load.target, columns, key),), ())
     found = [*_key_change(load, target), *_column_changes(dialect, load, target)]
@@ -57,9 +55,7 @@ def evolve(dialect: Dialect, load: Load, target: TargetTable | None) -> Evolutio
                 hint=f"change the target by hand, or allow it: on_schema_drift={{{change.drift.value!r}: 'evolve'}}",
             )
     ddl = [sql for change, sql in found if sql and change.done is DriftAction.EVOLVE]
-    ddl += [
-        dialect.add_column(load.target, *own) for own in _own_columns(dialect, load) if own[0] not in target.columns
-    ]
+    ddl += [dialect.add_column(load.target, *own) for own in own_columns(dialect, load) if own[0] not in target.columns]
     return Evolution(tuple(ddl), tuple(change for change, _ in found))
 
 
@@ -81,7 +77,8 @@ def refuse_unusable(schema: TableSchema, mode: WriteMode, source: str) -> None:
         )
 
 
-def _own_columns(dialect: Dialect, load: Load) -> list[tuple[str, str]]:
+def own_columns(dialect: Dialect, load: Load) -> list[tuple[str, str]]:
+    """Return names and types of the columns that we add to a target."""
     own = [(LOAD_ID, dialect.text_type)] if load.mode is WriteMode.APPEND else []
     if load.deletes is DeleteMode.SOFT:
         own.append((DELETED_AT, "timestamp with time zone"))
@@ -114,6 +111,9 @@ def _column_changes(dialect: Dialect, load: Load, target: TargetTable) -> Iterat
             action = policy.action(DriftClass.NARROWED)
             ddl = dialect.alter_type(load.target, column.name, dialect.text_type)
             yield SchemaChange(DriftClass.NARROWED, column.name, current, type_, action), ddl
-    for name in sorted(set(target.columns) - set(arriving.names) - RESERVED):
+    # Columns that a user gave the target are no news; those that the last load still had are.
+    base = load.manifest.base_position
+    gone = set(target.columns) - set(arriving.names) - RESERVED
+    for name in sorted(gone & set(base.columns) if base else gone):
         action = policy.action(DriftClass.REMOVED)
         yield SchemaChange(DriftClass.REMOVED, name, target.columns[name], "", action), None

@@ -126,6 +126,18 @@ class MergeSql:
 
     # --- changes ---
 
+    def compare(self) -> Sql:
+        """How many rows of a complete load are new, gone from it, and changed: three numbers."""
+        key, live = self.dialect.quote(self.key[0]), ""
+        if self._soft:
+            live = f" AND t.{self.dialect.quote(DELETED_AT)} IS NULL"
+        both = f"t.{key} IS NOT NULL AND s.{key} IS NOT NULL"
+        return Sql(
+            f"SELECT count(*) FILTER (WHERE t.{key} IS NULL), count(*) FILTER (WHERE s.{key} IS NULL{live}), "
+            f"count(*) FILTER (WHERE {both} AND ({self._differs() or 'false'})) "
+            f"FROM {self.staged} s FULL JOIN {self.target} t ON {self._same_key()}"
+        )
+
     def _same_key(self) -> str:
         return " AND ".join(f"t.{self.dialect.quote(name)} = s.{self.dialect.quote(name)}" for name in self.key)
 
@@ -176,10 +188,6 @@ class MergeSql:
     @property
     def _soft(self) -> bool:
         return self.load.deletes is DeleteMode.SOFT
-
-    def count_gone(self) -> Sql:
-        """How many rows of the target are absent from a complete load."""
-        return Sql(f"SELECT count(*) FROM {self.target} t WHERE {self._gone()}")
 
     def delete_gone(self) -> Sql:
         """Delete, or mark, the rows of the target that are absent from a complete load."""

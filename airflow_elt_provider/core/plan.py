@@ -46,7 +46,7 @@ class Guards:
 
     :param max_delete_ratio: largest share of the target's rows that one load may delete, 0 to 1.
     :param min_deletes_for_ratio: fewer deletes than this are never held against the ratio.
-    :param allow_empty: whether ``replace`` may empty a target that has rows.
+    :param allow_empty: whether ``replace``, or ``merge`` with deletes, may empty a target that has rows.
     :param max_quarantined_rows: how many rows may be set aside.
     """
 
@@ -58,6 +58,11 @@ class Guards:
     def __post_init__(self) -> None:
         if not 0 <= self.max_delete_ratio <= 1:
             raise ConfigurationError(f"max_delete_ratio={self.max_delete_ratio!r}.", hint="give a share from 0 to 1")
+        if self.max_quarantined_rows:
+            raise ConfigurationError(
+                f"max_quarantined_rows={self.max_quarantined_rows!r}: this version sets no rows aside, a bad value "
+                "fails the whole load.", hint="leave it at 0",
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,10 +35,12 @@ class Capabilities:
 
     :param commit: how it commits.
     :param reads: schemes of the stages it can load from.
+    :param table_options: what ``table_options`` may say when it creates a target.
     """
 
     commit: Commit
     reads: frozenset[str]
+    table_options: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

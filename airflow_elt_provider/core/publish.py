@@ -7,34 +7,25 @@ holds whatever lock keeps other writers of the same target away.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Final, NamedTuple
 
-from airflow_elt_provider.core.checkpoint import Checkpoint, Position
 from airflow_elt_provider.core.checks import RowCount
 from airflow_elt_provider.core.dialect import Dialect, Fit, Sql
 from airflow_elt_provider.core.drift import DriftAction, SchemaChange
 from airflow_elt_provider.core.load import Load
 from airflow_elt_provider.core.merge_sql import MergeSql, row_count_problem
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
+from airflow_elt_provider.core.plan import Merging
 from airflow_elt_provider.core.receipt import Receipt
+from airflow_elt_provider.core.state import Session, read_receipt
 from airflow_elt_provider.errors import (
     DataError,
     DeleteRatioError,
     StaleLoadError,
     TransientError,
 )
-
-
-class Session(Protocol):
-    """An open transaction."""
-
-    def execute(self, sql: Sql, params: Sequence[Any] = ()) -> int:
-        """Run a statement and return how many rows it changed."""
-
-    def query(self, sql: Sql, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run a query and return its rows (few)."""
 
 
 @dataclass
@@ -45,12 +36,23 @@ class _Counts:
     nulled: dict[str, int] = field(default_factory=dict)
 
 
+class _Difference(NamedTuple):
+    """How a complete load differs from the target, in rows."""
+
+    new: int
+    gone: int
+    changed: int
+
+
 @dataclass(frozen=True)
 class Publication:
     """One load's merge.
 
     :param types: column -> type of the target as this transaction sees it.
     :param changes: what :meth:`Destination.prepare` did to the target's schema.
+    :param adopt: where there is no target yet: makes the staging table the target.
+    :param exchangeable: whether deleting and inserting a row again is as good as updating it: no foreign key points
+        at the target, no trigger listens.
     """
 
     session: Session
@@ -58,6 +60,8 @@ class Publication:
     load: Load
     types: Mapping[str, str]
     changes: Sequence[SchemaChange] = ()
+    adopt: Callable[[], None] | None = None
+    exchangeable: bool = False
 
     def run(self) -> Receipt:
         """Merge the load, or return the receipt that it has already.
@@ -149,12 +153,9 @@ class Publication:
             if self._may_lose(column.name, self.dialect.column_type(column)):
                 message = f"column {column.name!r} is frozen as {self.types[column.name]}: %s values do not fit"
                 self._refuse(message, self._number(sql.lossy(column)))
+        refuse_count(self.load.merging, staged)
         for check in self.load.merging.checks:
-            if isinstance(check, RowCount):
-                problem = row_count_problem(check, staged)
-                if problem:
-                    raise DataError(f"{self.load.target}: {problem}.", hint="nothing was merged; look at the source")
-            else:
+            if not isinstance(check, RowCount):
                 self._refuse(f"check {check}: %s violations", self._number(sql.violations(check)))
 
     def _may_lose(self, name: str, arriving: str) -> bool:
@@ -175,6 +176,10 @@ class Publication:
     # --- the rows ---
 
     def _write(self, sql: MergeSql, counts: _Counts) -> None:
+        if self.adopt:
+            self.adopt()
+            counts.inserted = self.load.manifest.rows
+            return
         has_rows = bool(self._number(sql.target_has_rows))
         if has_rows:
             for column, value in self.load.manifest.backfill.items():
@@ -196,12 +201,26 @@ class Publication:
     def _merge(self, sql: MergeSql, counts: _Counts, *, has_rows: bool) -> None:
         if not has_rows:
             counts.inserted += self.session.execute(sql.insert(only_new=False))
-            return
-        if self.load.manifest.rows:
+        elif self.load.deletes is not DeleteMode.IGNORE and self.load.manifest.complete:
+            self._refuse_emptying()
+            found = self._compare(sql)
+            self._guard_deletes(sql, found.gone)
+            self._apply(sql, counts, found)
+        elif self.load.manifest.rows:
             self._upsert(sql, counts)
-        if self.load.deletes is not DeleteMode.IGNORE and self.load.manifest.complete:
-            self._guard_deletes(sql)
+
+    def _compare(self, sql: MergeSql) -> _Difference:
+        return _Difference(*map(int, self.session.query(sql.compare())[0]))
+
+    def _apply(self, sql: MergeSql, counts: _Counts, found: _Difference) -> None:
+        """Change the target row by row, so that rows which stay keep what points at them, and writes stay few."""
+        if found.gone:  # before the others: a row of another key may take over what has to be unique
             counts.deleted += self.session.execute(sql.delete_gone())
+        update = sql.update()
+        if found.changed and update:
+            counts.updated += self.session.execute(update)
+        if found.new:
+            counts.inserted += self.session.execute(sql.insert(only_new=True))
 
     def _upsert(self, sql: MergeSql, counts: _Counts) -> None:
         update = sql.update()
@@ -209,10 +228,12 @@ class Publication:
             counts.updated += self.session.execute(update)
         counts.inserted += self.session.execute(sql.insert(only_new=True))
 
-    def _guard_deletes(self, sql: MergeSql) -> None:
-        gone, total = self._number(sql.count_gone()), self._number(sql.count_target)
+    def _guard_deletes(self, sql: MergeSql, gone: int) -> None:
         guards = self.load.merging.guards
-        if gone >= guards.min_deletes_for_ratio and gone > guards.max_delete_ratio * total:
+        if gone < max(guards.min_deletes_for_ratio, 1):
+            return
+        total = self._number(sql.count_target)
+        if gone > guards.max_delete_ratio * total:
             raise DeleteRatioError(
                 f"{self.load.target}: {gone:,} of {total:,} rows are gone from the source, more than "
                 f"max_delete_ratio={guards.max_delete_ratio} allows; nothing was merged.",
@@ -221,15 +242,15 @@ class Publication:
 
     def _replace(self, sql: MergeSql, counts: _Counts, *, has_rows: bool) -> None:
         rows = self.load.manifest.rows
-        if has_rows and not rows and not self.load.merging.guards.allow_empty:
-            raise DataError(
-                f"{self.load.target}: the source has no rows, the target has; nothing was replaced.",
-                hint="if the source is really empty, set allow_empty=True",
-            )
+        if has_rows:
+            self._refuse_emptying()
         if has_rows and sql.key:
-            # Row by row, so that rows which stay keep the foreign keys that point at them, and writes stay few.
-            counts.deleted += self.session.execute(sql.delete_gone())
-            self._upsert(sql, counts)
+            found = self._compare(sql)
+            if self.exchangeable and set(self.types) == set(sql.names) and found.changed > rows * _EXCHANGE_SHARE:
+                self._exchange(sql)
+                counts.inserted, counts.updated, counts.deleted = found.new, found.changed, found.gone
+                return
+            self._apply(sql, counts, found)
             if self._number(sql.count_target) == rows:
                 return
             counts.deleted -= counts.inserted  # the target had a key twice: exchange everything, new rows too
@@ -238,29 +259,32 @@ class Publication:
             counts.deleted += self.session.execute(sql.delete_all())
         counts.inserted = self.session.execute(sql.insert(only_new=False))
 
+    def _refuse_emptying(self) -> None:
+        if not self.load.manifest.rows and not self.load.merging.guards.allow_empty:
+            raise DataError(
+                f"{self.load.target}: the source has no rows, the target has; nothing was merged.",
+                hint="if the source is really empty, set allow_empty=True",
+            )
+
+    def _exchange(self, sql: MergeSql) -> None:
+        self.session.execute(sql.delete_all())
+        self.session.execute(sql.insert(only_new=False))
+
     def _number(self, sql: Sql) -> int:
         return int(self.session.query(sql)[0][0])
 
 
-_NEEDS_DDL = frozenset({Fit.WIDENS, Fit.CONFLICTS})
+def refuse_count(merging: Merging, rows: int) -> None:
+    """Hold the number of a load's rows against the checks, which a load of no rows may fail too.
+
+    :raises DataError: names the bound.
+    """
+    for check in merging.checks:
+        problem = row_count_problem(check, rows) if isinstance(check, RowCount) else ""
+        if problem:
+            raise DataError(f"{merging.target}: {problem}.", hint="nothing was merged; look at the source")
 
 
-def read_receipt(session: Session, dialect: Dialect, load_id: str) -> Receipt | None:
-    """Return the receipt of a load, if it was merged."""
-    rows = session.query(dialect.select_receipt(), (load_id,))
-    return Receipt.from_json(json.loads(rows[0][0])) if rows else None
-
-
-def read_receipts(session: Session, dialect: Dialect, stream: str, run_key: str | None = None) -> list[Receipt]:
-    """Return the receipts of a stream, of one run where ``run_key`` is given; oldest first."""
-    bound = (stream,) if run_key is None else (stream, run_key)
-    rows = session.query(dialect.select_receipts(of_run=run_key is not None), bound)
-    return [Receipt.from_json(json.loads(row[0])) for row in rows]
-
-
-def read_checkpoint(session: Session, dialect: Dialect, stream: str) -> Checkpoint | None:
-    """Return a stream's checkpoint, if it has one."""
-    for name, version, load_id, position in session.query(dialect.select_checkpoint(), (stream,)):
-        known = json.loads(position)
-        return Checkpoint(name, version, load_id, Position.from_json(known) if known else None)
-    return None
+_NEEDS_DDL: Final = frozenset({Fit.WIDENS, Fit.CONFLICTS})
+_EXCHANGE_SHARE: Final = 0.3
+"""From this share of changed rows on, deleting all and inserting all is faster than updating (PostgreSQL 18)."""

@@ -10,6 +10,7 @@ from airflow_elt_provider.core.load import Load, StagingRef
 from airflow_elt_provider.core.manifest import Manifest, ManifestRef
 from airflow_elt_provider.core.plan import Merging
 from airflow_elt_provider.core.protocols import Destination, Stage
+from airflow_elt_provider.core.publish import refuse_count
 from airflow_elt_provider.core.receipt import Receipt
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.engine.progress import Progress
@@ -77,6 +78,20 @@ def refuse_unreadable(stage: Stage, destination: Destination) -> None:
         )
 
 
+def refuse_options(merging: Merging, destination: Destination) -> None:
+    """Refuse a table option that the destination does not know.
+
+    :raises ConfigurationError: names it, and those that are known.
+    """
+    known = destination.capabilities.table_options
+    for option in merging.table_options:
+        if option not in known:
+            raise ConfigurationError(
+                f"table_options of {merging.target}: the destination knows no option {option!r}.",
+                hint=f"use one of {', '.join(sorted(known))}" if known else "leave table_options out: it has none",
+            )
+
+
 def stage_load(ref: ManifestRef, target: TableRef, destination: Destination, stage: Stage) -> StagingRef:
     """Bring a load's files into a staging table of its own.
 
@@ -112,12 +127,14 @@ def merge_load(staged: StagingRef, merging: Merging, destination: Destination, s
     :raises DataError: when a check, a guard or the drift policy says no, or the load's files are gone.
     """
     refuse_unreadable(stage, destination)
+    refuse_options(merging, destination)
     started = Progress("merge")
     manifest = _manifest(staged.manifest, destination, stage)
     if isinstance(manifest, Receipt):
         return _result(manifest, None, staged.seconds)
     _refuse_other_plan(manifest, merging)
     if manifest.changes_nothing:
+        refuse_count(merging, 0)
         log.info("%s: merge: nothing new", manifest.stream)
         return SyncResult(manifest.load_id, manifest.stream, checkpoint=_position(manifest), manifest=manifest,
                           seconds={**staged.seconds, "merge": round(started.seconds, 3)})  # fmt: skip

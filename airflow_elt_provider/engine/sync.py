@@ -11,12 +11,7 @@ from airflow_elt_provider.core.plan import Extraction, Merging
 from airflow_elt_provider.core.protocols import Destination, Source, Stage
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.engine.extract import Extract
-from airflow_elt_provider.engine.merge import (
-    SyncResult,
-    merge_load,
-    refuse_unreadable,
-    stage_load,
-)
+from airflow_elt_provider.engine.merge import SyncResult, merge_load, refuse_options, refuse_unreadable, stage_load
 from airflow_elt_provider.engine.start import StreamState
 from airflow_elt_provider.errors import StaleLoadError
 
@@ -47,6 +42,7 @@ class Sync:
         :raises StaleLoadError: when other loads of the same stream kept overtaking this one.
         """
         refuse_unreadable(self.stage, self.destination)
+        refuse_options(self.merging, self.destination)
         load_id = self.run.load_id(self.extraction.stream)
         log.info("%s: load %s", self.extraction.stream, load_id)
         known = self.destination.receipt(load_id)

@@ -35,6 +35,9 @@ class DestinationAtWork(Protocol):
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Run a query with the system's own client."""
 
+    def run(self, sql: str) -> None:
+        """Run a statement with the system's own client."""
+
     def version_of(self, target: str) -> object:
         """Return something that changes when the target is written to."""
 
@@ -46,6 +49,9 @@ class DestinationAtWork(Protocol):
 
     def staging_tables(self) -> list[str]:
         """Return staging tables that were left behind."""
+
+    def wipe(self, target: str) -> None:
+        """Begin anew: forget the target, all checkpoints and all receipts."""
 
 
 @dataclass
@@ -74,6 +80,12 @@ class PostgresAtWork:
         finally:
             connection.close()
 
+    def run(self, sql: str) -> None:
+        connection = self.server.connect(self.dbname)
+        with connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+        connection.close()
+
     def version_of(self, target: str) -> object:
         return self.query(f"SELECT count(*), max(xmin::text::bigint), max(ctid::text) FROM {target}")
 
@@ -95,6 +107,9 @@ class PostgresAtWork:
             row[0] for row in self.query(f"{ours} WHERE n.nspname = '_elt' AND c.relkind = 'r' AND c.relname ~ '[0-9]'")
         ]
 
+    def wipe(self, target: str) -> None:
+        self.run(f"DROP TABLE IF EXISTS {target}; DROP SCHEMA IF EXISTS _elt CASCADE")
+
 
 @dataclass
 class DuckdbAtWork:
@@ -110,6 +125,10 @@ class DuckdbAtWork:
         with duckdb.connect(str(self.path)) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             return connection.execute(sql).fetchall()
+
+    def run(self, sql: str) -> None:
+        with duckdb.connect(str(self.path)) as connection:
+            connection.execute(sql)
 
     def version_of(self, target: str) -> object:
         return self.query(f"SELECT count(*), max(rowid), bit_xor(hash(t)) FROM {target} t")
@@ -128,6 +147,10 @@ class DuckdbAtWork:
 
     def staging_tables(self) -> list[str]:
         return []
+
+    def wipe(self, target: str) -> None:
+        self.path.unlink(missing_ok=True)
+        self.path.with_name(self.path.name + ".wal").unlink(missing_ok=True)
 
 
 @contextmanager

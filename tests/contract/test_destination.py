@@ -301,6 +301,46 @@ def test_an_empty_source_does_not_empty_the_target(world: World) -> None:
     assert world.target_rows() == []
 
 
+def test_an_empty_source_deletes_nothing(world: World) -> None:
+    """However few rows the target has: a source without any looks more like a fault than like the truth."""
+    world.sync(**MIRROR)
+    world.run_at_source("DELETE FROM item")
+    with pytest.raises(DataError, match="allow_empty"):
+        world.sync(**MIRROR)
+    assert counts(world.sync(allow_empty=True, **MIRROR)) == (0, 0, 0, 9)
+
+
+def test_an_idle_run_may_have_too_few_rows(world: World) -> None:
+    """row_count(min=1) means it: a run that finds nothing new fails."""
+    world.sync(**MERGE)
+    with pytest.raises(DataError, match="at least 1"):
+        world.sync(checks=["row_count(min=1)"], **MERGE)
+
+
+def test_options_that_nobody_knows_are_refused(world: World) -> None:
+    """Before anything moves."""
+    with pytest.raises(ConfigurationError, match="partition_by"):
+        world.sync(table_options={"partition_by": "day"}, **MERGE)
+    with pytest.raises(ConfigurationError, match="max_quarantined_rows"):
+        world.sync(max_quarantined_rows=5, **MERGE)
+    assert not [file for file in world.stage().list() if file.bytes]
+
+
+def test_append_and_merge_do_not_share_a_stream(world: World) -> None:
+    """Their positions mean different boundaries: going on from the other's could miss late rows."""
+    world.sync(**MERGE)
+    with pytest.raises(ConfigurationError, match=r"mode.*full_refresh"):
+        world.sync(**APPEND)
+
+
+def test_a_column_of_the_user_s_own_is_no_news(world: World) -> None:
+    """Columns that a user added to the target stay, and nobody complains, not even under 'fail'."""
+    world.sync(**MERGE)
+    world.destination.run(f"ALTER TABLE {world.target} ADD COLUMN remark varchar")
+    world.run_at_source(CHANGE)
+    assert world.sync(on_schema_drift="fail", **MERGE).schema_changes == ()
+
+
 def test_a_mass_delete_is_refused(world: World) -> None:
     """More deletes than max_delete_ratio: nothing is merged."""
     world.sync(**MIRROR)

@@ -125,6 +125,7 @@ class World:
 
 _OF_MERGE: dict[str, Any] = {
     "on_schema_drift", "checks", "max_delete_ratio", "min_deletes_for_ratio", "allow_empty", "table_options",
+    "max_quarantined_rows",
 }  # fmt: skip
 
 

@@ -16,9 +16,10 @@ from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.evolve import TargetTable, evolve
 from airflow_elt_provider.core.load import Load
 from airflow_elt_provider.core.protocols import Capabilities, Commit, Stage
-from airflow_elt_provider.core.publish import Publication, read_checkpoint, read_receipt, read_receipts
+from airflow_elt_provider.core.publish import Publication
 from airflow_elt_provider.core.receipt import Receipt
 from airflow_elt_provider.core.schema import TableSchema
+from airflow_elt_provider.core.state import read_checkpoint, read_receipt, read_receipts
 from airflow_elt_provider.errors import ConfigurationError, EltError
 from airflow_elt_provider.formats.parquet import all_fetched, verify_listed
 
@@ -42,7 +43,7 @@ class DuckdbDestination:
     :param observe: called before each statement with its SQL, and with "" when it is done.
     """
 
-    capabilities: Final = Capabilities(Commit.TRANSACTION, frozenset({"file", "s3", "gs"}))
+    capabilities: Final = Capabilities(Commit.TRANSACTION, frozenset({"file", "s3"}))
 
     def __init__(self, settings: DuckdbSettings, *, observe: Observe | None = None) -> None:
         self._file = DuckdbFile(settings, observe)

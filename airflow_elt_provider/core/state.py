@@ -1,0 +1,42 @@
+"""Checkpoints and receipts, read inside a transaction of the destination that keeps them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from airflow_elt_provider.core.checkpoint import Checkpoint, Position
+from airflow_elt_provider.core.dialect import Dialect, Sql
+from airflow_elt_provider.core.receipt import Receipt
+
+
+class Session(Protocol):
+    """An open transaction."""
+
+    def execute(self, sql: Sql, params: Sequence[Any] = ()) -> int:
+        """Run a statement and return how many rows it changed."""
+
+    def query(self, sql: Sql, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a query and return its rows (few)."""
+
+
+def read_receipt(session: Session, dialect: Dialect, load_id: str) -> Receipt | None:
+    """Return the receipt of a load, if it was merged."""
+    rows = session.query(dialect.select_receipt(), (load_id,))
+    return Receipt.from_json(json.loads(rows[0][0])) if rows else None
+
+
+def read_receipts(session: Session, dialect: Dialect, stream: str, run_key: str | None = None) -> list[Receipt]:
+    """Return the receipts of a stream, of one run where ``run_key`` is given; oldest first."""
+    bound = (stream,) if run_key is None else (stream, run_key)
+    rows = session.query(dialect.select_receipts(of_run=run_key is not None), bound)
+    return [Receipt.from_json(json.loads(row[0])) for row in rows]
+
+
+def read_checkpoint(session: Session, dialect: Dialect, stream: str) -> Checkpoint | None:
+    """Return a stream's checkpoint, if it has one."""
+    for name, version, load_id, position in session.query(dialect.select_checkpoint(), (stream,)):
+        known = json.loads(position)
+        return Checkpoint(name, version, load_id, Position.from_json(known) if known else None)
+    return None
