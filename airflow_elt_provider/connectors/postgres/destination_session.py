@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg2
 from psycopg2.extensions import ISOLATION_LEVEL_READ_COMMITTED
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
 
 from airflow_elt_provider.connectors.postgres.copy_feed import CopyFeed
 from airflow_elt_provider.connectors.postgres.dialect import PostgresDialect
-from airflow_elt_provider.connectors.postgres.session import connect, translate
+from airflow_elt_provider.connectors.postgres.session import cancel, connect, translate
 from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
 from airflow_elt_provider.core.dialect import Sql
 
@@ -115,9 +113,8 @@ class PostgresServer:
     def cancel(self) -> None:
         """Cancel the statements that run; safe from another thread."""
         with self._mutex:
-            for connection in self._open:
-                with contextlib.suppress(psycopg2.Error):
-                    connection.cancel()
+            connections = list(self._open)
+        cancel(self.settings, connections)
 
 
 def _see_nothing(_: str) -> None:
