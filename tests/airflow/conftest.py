@@ -16,12 +16,12 @@ import pytest
 HOME = Path(tempfile.mkdtemp(prefix="elt-test-airflow-"))
 DAGS = HOME / "dags"
 DAGS.mkdir()
+os.environ.pop("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", None)
 os.environ.update({
     "AIRFLOW_HOME": str(HOME),
     "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
-    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME}/airflow.db",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     "AIRFLOW__OPENLINEAGE__TRANSPORT": f'{{"type": "file", "log_file_path": "{HOME}/lineage.jsonl", "append": true}}',
     "AIRFLOW__OPENLINEAGE__NAMESPACE": "tests",
