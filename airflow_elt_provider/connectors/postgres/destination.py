@@ -8,15 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from itertools import chain
+from datetime import timedelta
 from typing import Final, TypeVar
 
-import pyarrow as pa
 from psycopg2 import errors
 
 from airflow_elt_provider.connectors.postgres import destination_catalog as catalog
-from airflow_elt_provider.connectors.postgres.copy_feed import BATCH_ROWS, CopyFeed
+from airflow_elt_provider.connectors.postgres import destination_staging as staging
 from airflow_elt_provider.connectors.postgres.destination_session import Observe, PostgresServer, PostgresSession
 from airflow_elt_provider.connectors.postgres.dialect import PostgresDialect
 from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
@@ -25,8 +23,9 @@ from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.evolve import evolve
 from airflow_elt_provider.core.load import Load
 from airflow_elt_provider.core.protocols import Capabilities, Commit, Stage
-from airflow_elt_provider.core.publish import Publication, read_checkpoint, read_receipt, read_receipts
+from airflow_elt_provider.core.publish import Publication
 from airflow_elt_provider.core.receipt import Receipt
+from airflow_elt_provider.core.state import read_checkpoint, read_receipt, read_receipts
 from airflow_elt_provider.errors import (
     ConfigurationError,
     DataError,
@@ -34,7 +33,6 @@ from airflow_elt_provider.errors import (
     TransientError,
     UncertainCommitError,
 )
-from airflow_elt_provider.formats.parquet import fetched, read_batches
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +41,10 @@ DEAD_AFTER: Final = timedelta(days=1)
 _WORK_MEMORY: Final = "128MB"
 _ASK_AGAIN: Final = (0.5, 2.0, 5.0)
 """Seconds to wait before each attempt to learn what became of a COMMIT."""
-_RACES: Final = (errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateSchema, errors.DuplicateColumn)
+_RACES: Final = (
+    errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateSchema, errors.DuplicateColumn,
+    errors.DuplicateObject,  # the row type of a table that somebody creates at the same moment
+)  # fmt: skip
 _ATTEMPTS: Final = 5
 _WRITE: Final = "SELECT, INSERT, UPDATE, DELETE"
 _T = TypeVar("_T")
@@ -55,7 +56,7 @@ class PostgresDestination:
     :param observe: called before each statement with its SQL, and with "" when it is done.
     """
 
-    capabilities: Final = Capabilities(Commit.TRANSACTION, frozenset({"file", "s3", "gs"}))
+    capabilities: Final = Capabilities(Commit.TRANSACTION, frozenset({"file", "s3"}))
 
     def __init__(self, settings: PostgresSettings, *, observe: Observe | None = None) -> None:
         self._server = PostgresServer(settings, observe)
@@ -107,6 +108,9 @@ class PostgresDestination:
         place = catalog.find(session, load.target)
         load = _at(load, place)
         evolution = evolve(dialect, load, catalog.describe(session, place))
+        if staging.adoptable(load, place):
+            session.commit()
+            return evolution.changes
         schema = place.ref.parts[0]
         if not place.oid and not catalog.has_schema(session, schema):
             session.execute(f"CREATE SCHEMA {dialect.quote(schema)}")
@@ -144,20 +148,9 @@ class PostgresDestination:
         """Bring the files into a staging table: created, filled and registered in one transaction."""
         catalog.refuse_long_columns(load)
         self._drop_dead()
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}_{load.load_id}_{load.nonce}"
-        with self._server.session(f"staging load {load.load_id}", "CREATE") as session:
+        with self._server.session(f"staging load {load.load_id} for {load.target}", "CREATE") as session:
             self._racing(session, lambda: self._commit_state(session))
-            dialect = self.dialect(session)
-            session.execute(dialect.create_staging(load, name))
-            names = [column for column, _ in dialect.staging_columns(load)]
-            rows = session.copy_in(dialect.copy_staging(load, name), CopyFeed(_batches(load, stage), names))
-            if rows != load.manifest.rows:
-                raise DataError(
-                    f"The files of {load.manifest_ref.uri} have {rows:,} rows, the manifest lists "
-                    f"{load.manifest.rows:,}.",
-                    hint="clear the load from its extract task on",
-                )
-            session.execute(dialect.register_staging(), (name, load.load_id, rows))
+            name = staging.fill(session, self.dialect(session), load, stage)
             session.commit()
         return name
 
@@ -168,17 +161,15 @@ class PostgresDestination:
     def staged(self, load_id: str) -> str | None:
         """Return the newest complete staging table of a load."""
         with self._state(f"looking for the staging table of load {load_id}") as session:
-            names = self._staged(session, load_id) if session else []
+            names = staging.registered(session, self.dialect(session), load_id) if session else []
             return names[0] if names else None
-
-    def _staged(self, session: PostgresSession, load_id: str) -> list[str]:
-        return [name for (name,) in session.query(self.dialect(session).select_staging(), (load_id,))]
 
     def discard(self, load: Load) -> None:
         """Drop the load's staging tables: its receipt is there, no attempt needs them any more."""
         with self._state(f"dropping the staging tables of load {load.load_id}", _WRITE) as session:
             if session:
-                self._drop(session, self._staged(session, load.load_id))
+                dialect = self.dialect(session)
+                staging.drop(session, dialect, staging.registered(session, dialect, load.load_id))
                 session.commit()
 
     def collect_garbage(self, older_than: timedelta) -> Sequence[str]:
@@ -186,16 +177,10 @@ class PostgresDestination:
         with self._state("dropping old staging tables", _WRITE) as session:
             if session is None:
                 return ()
-            old = session.query(self.dialect(session).select_old_staging(), (older_than.total_seconds(),))
-            names = [name for (name,) in old]
-            self._drop(session, names)
+            names = staging.older(session, self.dialect(session), older_than)
+            staging.drop(session, self.dialect(session), names)
             session.commit()
         return names
-
-    def _drop(self, session: PostgresSession, names: Sequence[str]) -> None:
-        for name in names:
-            session.execute(self.dialect(session).drop_staging(name))
-            session.execute(self.dialect(session).unregister_staging(), (name,))
 
     def _drop_dead(self) -> None:
         try:
@@ -232,15 +217,28 @@ class PostgresDestination:
         place = catalog.find(session, load.target)
         if place.lockable:
             session.execute(f"LOCK TABLE {dialect.table(place.ref)} IN SHARE ROW EXCLUSIVE MODE")
-        known = read_receipt(session, dialect, load.load_id)
-        if known is None:
+        receipt = read_receipt(session, dialect, load.load_id)
+        if receipt is None:
             self._refuse_unstaged(session, load)
-            target = catalog.describe(session, place)
             session.execute(f"SET LOCAL work_mem = '{_WORK_MEMORY}'")
-            types = target.columns if target else {}
-            known = Publication(session, dialect, _at(load, place), types, changes).run()
-        self._drop(session, self._staged(session, load.load_id))
-        return known
+            receipt = self._publication(session, _at(load, place), place, changes).run()
+        staging.drop(session, dialect, staging.registered(session, dialect, load.load_id))
+        return receipt
+
+    def _publication(
+        self, session: PostgresSession, load: Load, place: catalog.Place, changes: Sequence[SchemaChange]
+    ) -> Publication:
+        dialect = self.dialect(session)
+        target = catalog.describe(session, place)
+        if staging.adoptable(load, place):
+            types = dict(dialect.staging_columns(load))
+            return Publication(
+                session, dialect, load, types, changes, adopt=lambda: staging.adopt(session, dialect, load)
+            )
+        return Publication(
+            session, dialect, load, target.columns if target else {}, changes,
+            exchangeable=catalog.exchangeable(session, place),
+        )  # fmt: skip
 
     def lock_stream(self, session: PostgresSession, stream: str) -> None:
         """Let the merges of a stream pass one after the other."""
@@ -248,7 +246,7 @@ class PostgresDestination:
         session.query(f"SELECT pg_catalog.pg_advisory_xact_lock({number})")
 
     def _refuse_unstaged(self, session: PostgresSession, load: Load) -> None:
-        if load.manifest.rows and load.staging not in self._staged(session, load.load_id):
+        if load.manifest.rows and load.staging not in staging.registered(session, self.dialect(session), load.load_id):
             raise DataError(
                 f"Load {load.load_id} has no staging table {load.staging!r} (they are dropped after a day).",
                 hint="clear the load from its stage task on",
@@ -285,11 +283,3 @@ class PostgresDestination:
 def _at(load: Load, place: catalog.Place) -> Load:
     """Return the load with its target's name in full."""
     return replace(load, merging=replace(load.merging, target=place.ref))
-
-
-def _batches(load: Load, stage: Stage) -> Iterator[pa.RecordBatch]:
-    def of_file(number: int) -> Iterator[pa.RecordBatch]:
-        with fetched(stage, load.manifest.files[number]) as path:
-            yield from read_batches(path, BATCH_ROWS)
-
-    return chain.from_iterable(map(of_file, range(len(load.manifest.files))))

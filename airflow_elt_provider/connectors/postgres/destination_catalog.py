@@ -40,6 +40,10 @@ _STATE: Final = Sql(f"""
 SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = {_AT} AND c.relname IN ('checkpoints', 'receipts', 'staging')""")
 STATE_TABLES: Final = 3
+_LISTENED: Final = Sql(f"""
+SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE contype = 'f' AND confrelid = {_AT})
+    OR EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = {_AT} AND NOT tgisinternal)
+    OR EXISTS (SELECT FROM pg_catalog.pg_rewrite WHERE ev_class = {_AT})""")
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,11 @@ def describe(session: PostgresSession, place: Place) -> TargetTable | None:
         return None
     columns = {name: type_ for name, type_ in session.query(_COLUMNS, (place.oid,))}  # noqa: C416 - narrows the types
     return TargetTable(columns, tuple(name for (name,) in session.query(_KEY, (place.oid,))))
+
+
+def exchangeable(session: PostgresSession, place: Place) -> bool:
+    """Whether nothing notices when a row is deleted and inserted again: no foreign key to it, trigger or rule."""
+    return place.kind == "r" and not session.query(_LISTENED, (place.oid,) * 3)[0][0]
 
 
 def has_schema(session: PostgresSession, name: str) -> bool:

@@ -7,12 +7,19 @@ from typing import ClassVar, Final
 from airflow_elt_provider.connectors.postgres import destination_types as types
 from airflow_elt_provider.connectors.postgres.names import literal
 from airflow_elt_provider.core.dialect import Dialect, Fit, Sql
+from airflow_elt_provider.core.evolve import own_columns
 from airflow_elt_provider.core.load import Load
+from airflow_elt_provider.core.modes import WriteMode
 from airflow_elt_provider.core.schema import Column
-from airflow_elt_provider.core.system_columns import EXACT
+from airflow_elt_provider.core.system_columns import EXACT, LOAD_ID
 from airflow_elt_provider.core.table_ref import TableRef
 
 PG_11: Final = 110_000
+
+
+def may_become_target(staging: str) -> bool:
+    """Whether a staging table lies in the target's schema, so that merge may rename it instead of copying its rows."""
+    return bool(staging) and len(TableRef.parse(staging).parts) > 1
 
 
 class PostgresDialect(Dialect):
@@ -50,8 +57,9 @@ class PostgresDialect(Dialect):
         return Sql(f"(SELECT {nulls} WHERE false)")
 
     def staging_table(self, name: str) -> Sql:
-        """Return a staging table's name, quoted."""
-        return self.table(TableRef((self.state_schema, name)))
+        """Return a staging table's name, quoted; one without a schema lies in our own."""
+        ref = TableRef.parse(name)
+        return self.table(ref if len(ref.parts) > 1 else TableRef((self.state_schema, name)))
 
     def staging_columns(self, load: Load) -> list[tuple[str, str]]:
         """Return names and types of a staging table's columns."""
@@ -59,14 +67,36 @@ class PostgresDialect(Dialect):
         return [*own, (EXACT, self.text_type)] if load.manifest.has_exact else own
 
     def create_staging(self, load: Load, name: str) -> Sql:
-        """Return the DDL of a staging table: unlogged, for after a crash the load is staged again."""
+        """Return the DDL of a staging table.
+
+        In our own schema it is unlogged: after a crash of the server the load is staged again.
+        """
+        unlogged = "" if may_become_target(name) else " UNLOGGED"
         columns = ", ".join(f"{self.quote(column)} {type_}" for column, type_ in self.staging_columns(load))
-        return Sql(f"CREATE UNLOGGED TABLE {self.staging_table(name)} ({columns})")
+        return Sql(f"CREATE{unlogged} TABLE {self.staging_table(name)} ({columns})")
+
+    def rename_staging(self, load: Load) -> Sql:
+        """Return the DDL that gives a staging table in the target's schema the target's name."""
+        return Sql(f"ALTER TABLE {self.staging_table(load.staging)} RENAME TO {self.quote(load.target.name)}")
+
+    def complete_target(self, load: Load) -> tuple[Sql, ...]:
+        """Return the DDL that gives a renamed staging table what a target has besides."""
+        alter = f"ALTER TABLE {self.table(load.target)}"
+        ddl: list[str] = []
+        for name, type_ in own_columns(self, load):
+            column = self.quote(name)
+            value = f" DEFAULT {literal(load.load_id)}" if name == LOAD_ID else ""
+            ddl.append(f"{alter} ADD COLUMN {column} {type_}{value}")
+            ddl.append(f"{alter} ALTER COLUMN {column} DROP DEFAULT")
+        key = load.manifest.schema.primary_key
+        if key and load.mode is not WriteMode.APPEND:
+            ddl.append(f"{alter} ADD PRIMARY KEY ({self.columns(key)})")
+        return tuple(Sql(sql) for sql in ddl)
 
     def copy_staging(self, load: Load, name: str) -> Sql:
         """Return the COPY that fills a staging table."""
         columns = self.columns(column for column, _ in self.staging_columns(load))
-        return Sql(f"COPY {self.staging_table(name)} ({columns}) FROM STDIN (FORMAT csv)")
+        return Sql(f"COPY {self.staging_table(name)} ({columns}) FROM STDIN (FREEZE)")
 
     def drop_staging(self, name: str) -> Sql:
         """Return DROP TABLE IF EXISTS."""
