@@ -70,13 +70,17 @@ def _has_other_owner(form: Form) -> bool:
     return any(
         _registers(entry, form.conn_type)
         for entry in entry_points(group="apache_airflow_provider")
-        if entry.dist is not None and entry.dist.name != NAME and _may_register(entry, form.conn_type)
+        if _distribution(entry) not in {"", NAME} and _may_register(entry, form.conn_type)
     )
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return entry.dist.name.lower().replace("_", "-") if entry.dist else ""
 
 
 def _may_register(entry: EntryPoint, conn_type: str) -> bool:
     # Airflow's own providers are named after what they register: no need to load a hundred of them.
-    name = entry.dist.name if entry.dist else ""
+    name = _distribution(entry)
     return not name.startswith("apache-airflow-providers-") or conn_type in name
 
 

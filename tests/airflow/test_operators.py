@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 
 import pytest
 
@@ -155,6 +156,44 @@ StageCleanupOperator(task_id="keep", destination_conn_id="lake") >> StageCleanup
 """)
     assert run.xcoms["keep"]["files"] == 0
     assert run.xcoms["drop"]["files"] == 2  # a part and its manifest
+
+
+@pytest.fixture
+def other(place):
+    """Lend a PostgreSQL as the destination, known as `pg`."""
+    with place.server.database() as name, in_process.environment(AIRFLOW_CONN_PG=place.server.airflow_connection(name)):
+        yield type(place)(place.server, name, place.folder)
+
+
+@pytest.mark.parametrize("mode", ["merge", "append", "replace"])
+def test_into_postgres(place, other, mode):
+    body = SYNC.replace('"lake"', '"pg"').replace('cursor_column="last_update"', "mode=" + repr(mode))
+    body = body.replace('capture="cursor"', 'capture="full"')
+    assert counts(in_process.run(body).one()) == (3, 3, 0, 0)
+    assert other.sql("SELECT id, name FROM raw.actor ORDER BY id") == ACTORS
+
+
+def test_three_steps_into_postgres_by_a_literal_uri(place, other):
+    literal = "\"{{ ti.xcom_pull('extract')['manifest'] }}\""
+    body = STEPS.format(origin="destination_conn_id='pg'", parameters="cursor_column='last_update'") + "stage >> merge"
+    run = in_process.run(body.replace('"lake"', '"pg"').replace("staged=stage.output", f"staged={literal}"))
+    assert run.xcoms["stage"]["staging"], "PostgreSQL has a staging table"
+    assert counts(run.xcoms["merge"]) == (3, 3, 0, 0)
+
+
+def test_a_timeout_cancels_the_merge_too(place, other):
+    body = SYNC.replace('"lake"', '"pg"')
+    in_process.run(body)
+    place.sql("UPDATE actor SET name = 'x', last_update = now() WHERE id = 1")
+    with closing(place.server.connect(other.dbname)) as holder, holder.cursor() as cursor:
+        cursor.execute("LOCK TABLE raw.actor")
+        run = in_process.run(body.replace('task_id="actor"', 'task_id="actor", execution_timeout=timedelta(seconds=3)'))
+        waiting = other.sql(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+    assert run.state == "failed"
+    assert waiting == [(0,)]
+    assert counts(in_process.run(body).one()) == (1, 0, 1, 0)
 
 
 FAILURES = {
