@@ -22,7 +22,7 @@ def main() -> int:
           "ratios are medians over the rounds, more is faster")  # fmt: skip
     reports: list[Report] = []
     failed: list[str] = []
-    with Bench(arguments.rows, arguments.rounds, large=arguments.large) as bench:
+    with Bench(arguments.rows, arguments.rounds, large=arguments.large, peers=not arguments.without_peers) as bench:
         for name in arguments.names or NAMES:
             print(f"{name} ...", file=sys.stderr)
             try:
@@ -45,6 +45,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=ROWS, help=f"size of the table (default {ROWS:,})")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default {ROUNDS}")
     parser.add_argument("--large", action="store_true", help="also measure memory with ten times the rows")
+    parser.add_argument("--without-peers", action="store_true", help="leave out dlt and others: much quicker")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.names) - set(NAMES))
     if unknown:

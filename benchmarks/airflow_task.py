@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from benchmarks.bench import SOURCE, Bench
 from benchmarks.journeys import duckdb_connection, postgres_connection
-from benchmarks.measuring import Contestant, Role, Run, take_turns
+from benchmarks.measuring import Contestant, Role, Run
 from benchmarks.report import Report
 from servers.airflow import AirflowServer
 
@@ -36,7 +36,7 @@ def run(bench: Bench) -> Report:
         for task, name in names.items()
     ]
     return Report(
-        "airflow_task", "peak memory of the Airflow task process, full replace", take_turns(contestants, 1),
+        "airflow_task", "peak memory of the Airflow task process, full replace", bench.take_turns(contestants, 0, 1),
         notes=["seconds are the task's as Airflow counts them; what exceeds the task that does nothing is ours."],
     )  # fmt: skip
 

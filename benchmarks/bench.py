@@ -8,13 +8,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
 
-from benchmarks.measuring import ROUNDS, Run
+from benchmarks.measuring import ROUNDS, Contestant, Measured, Role, Run, take_turns
 from benchmarks.report import progress
 from demo.film_rental.events import create_events
 from servers.postgres import PostgresServer
@@ -30,11 +30,12 @@ class Bench:
 
     :param rows: size of the table.
     :param large: also do what needs a table ten times as large.
+    :param peers: whether the peers take part; they are slow.
     """
 
-    def __init__(self, rows: int, rounds: int = ROUNDS, *, large: bool = False) -> None:
+    def __init__(self, rows: int, rounds: int = ROUNDS, *, large: bool = False, peers: bool = True) -> None:
         """Describe a bench; servers start when they are needed."""
-        self.rows, self.rounds, self.large = rows, rounds, large
+        self.rows, self.rounds, self.large, self.peers = rows, rounds, large, peers
         self.folder = FOLDER / "work"
         self._stack = ExitStack()
         self._numbers = 0
@@ -49,6 +50,13 @@ class Bench:
         """Stop the servers and remove what they wrote."""
         self._stack.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def take_turns(
+        self, contestants: Sequence[Contestant], at_least: int = 0, at_most: int = 1_000
+    ) -> dict[str, Measured]:
+        """Let the contestants take turns for as many rounds as the user asked for, within bounds."""
+        invited = [one for one in contestants if self.peers or one.role is not Role.PEER]
+        return take_turns(invited, min(max(self.rounds, at_least), at_most))
 
     # --- servers ---
 

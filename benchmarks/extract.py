@@ -8,7 +8,7 @@ from typing import Final
 from benchmarks import dlt_peer
 from benchmarks.bench import SOURCE, Bench
 from benchmarks.copying import copy_out, copy_out_with_psql
-from benchmarks.measuring import Contestant, Measured, Role, Run, take_turns
+from benchmarks.measuring import Contestant, Measured, Role, Run
 from benchmarks.report import Report, Target
 
 LIMIT: Final = "bare COPY (csv, psycopg2)"
@@ -19,7 +19,7 @@ SHARE: Final = 0.75
 
 def run(bench: Bench) -> Report:
     """Measure."""
-    measured = take_turns(
+    measured = bench.take_turns(
         [
             Contestant(ONE, Role.OURS, lambda: extract(bench, 1)),
             Contestant(TWO, Role.OURS, lambda: extract(bench, 2)),
@@ -30,8 +30,7 @@ def run(bench: Bench) -> Report:
                 Contestant(f"dlt {dlt_peer.version()}, {backend}", Role.PEER, lambda b=backend: _dlt(bench, b), rounds)
                 for backend, rounds in (("connectorx", bench.rounds), ("pyarrow", 1))
             ),
-        ],
-        bench.rounds,
+        ]
     )
     return Report(
         "extract", "PostgreSQL to Parquet files on disk, 10 columns of 10 types", measured, bench.rows, LIMIT,

@@ -12,10 +12,11 @@ from typing import Final
 from benchmarks import dlt_peer
 from benchmarks.bench import SOURCE, Bench
 from benchmarks.journeys import duckdb_connection, postgres_connection
-from benchmarks.measuring import Contestant, Role, Run, take_turns
+from benchmarks.measuring import Contestant, Role, Run
 from benchmarks.report import Report, Target
 
 MOST_SECONDS: Final = 0.5
+ROUNDS: Final = 5
 CURSORS: Final = {"id": "indexed", "created_at": "no index"}
 LIMIT: Final = "connect, SELECT max(id)"
 
@@ -44,7 +45,7 @@ def run(bench: Bench) -> Report:
             )
         ]
         limit = Contestant(LIMIT, Role.LIMIT, lambda: _ask(bench))
-        measured = take_turns([*ours, limit, *peers], max(5, bench.rounds))
+        measured = bench.take_turns([*ours, limit, *peers], ROUNDS)
     targets = [
         Target(f"{one.name}: at most {MOST_SECONDS} s", f"{measured[one.name].seconds:.2f} s",
                measured[one.name].seconds < MOST_SECONDS)

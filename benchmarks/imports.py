@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from benchmarks.bench import Bench
-from benchmarks.measuring import Contestant, Measured, Role, Run, Skipped, take_turns
+from benchmarks.measuring import Contestant, Measured, Role, Run, Skipped
 from benchmarks.report import Report, Target
 
 ROUNDS: Final = 7
@@ -25,7 +25,7 @@ def run(bench: Bench) -> Report:
     """Measure."""
     contestants = [Contestant(OURS, Role.OURS, lambda: _import(bench, _operators()))]
     contestants += [Contestant(name, Role.PEER, lambda m=module: _import(bench, [m])) for name, module in PEERS.items()]
-    measured = take_turns(contestants, max(ROUNDS, bench.rounds))
+    measured = bench.take_turns(contestants, ROUNDS)
     return Report(
         "imports", "importing after `airflow.sdk`, fresh processes", measured, targets=_targets(measured[OURS]),
         notes=[f"{name}: {_heavy(one)}" for name, one in measured.items() if one.runs],

@@ -7,7 +7,7 @@ from typing import Final
 from benchmarks.bench import SOURCE, Bench
 from benchmarks.extract import extract
 from benchmarks.journeys import duckdb_connection, postgres_connection
-from benchmarks.measuring import Contestant, Role, Run, take_turns
+from benchmarks.measuring import Contestant, Role, Run
 from benchmarks.report import Report, Target
 
 MOST_MIB: Final = 320
@@ -23,7 +23,7 @@ def run(bench: Bench) -> Report:
         bench.fill(bench.server, f"{SOURCE}_large", bench.rows * LARGE)
         sizes.append((f"{SOURCE}_large", bench.rows * LARGE))
     contestants = [contestant for database, rows in sizes for contestant in _contestants(bench, database, rows)]
-    measured = take_turns(contestants, 1)
+    measured = bench.take_turns(contestants, 0, 1)
     into_postgres = [measured[_name(rows, "PostgreSQL")].peak_mib or 0 for _, rows in sizes]
     targets = [
         Target(f"elt sync into PostgreSQL below {MOST_MIB} MiB at {rows:,} rows", f"{peak:.0f} MiB", peak < MOST_MIB)

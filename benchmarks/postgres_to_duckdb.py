@@ -10,7 +10,7 @@ from benchmarks import dlt_peer
 from benchmarks.bench import SOURCE, Bench
 from benchmarks.copying import copy_to_file
 from benchmarks.journeys import duckdb_connection, refuse_difference
-from benchmarks.measuring import Contestant, Role, Run, take_turns
+from benchmarks.measuring import Contestant, Role, Run
 from benchmarks.report import Report
 
 LIMIT: Final = "COPY to CSV, DuckDB reads it"
@@ -18,7 +18,7 @@ LIMIT: Final = "COPY to CSV, DuckDB reads it"
 
 def run(bench: Bench) -> Report:
     """Measure."""
-    measured = take_turns(
+    measured = bench.take_turns(
         [
             Contestant("elt sync", Role.OURS, lambda: _sync(bench)),
             Contestant("elt sync, parallelism=2", Role.OURS, lambda: _sync(bench, "--parallelism", "2")),
@@ -27,8 +27,7 @@ def run(bench: Bench) -> Report:
                 Contestant(f"dlt {dlt_peer.version()}, {backend}", Role.PEER, lambda b=backend: _dlt(bench, b), rounds)
                 for backend, rounds in (("connectorx", bench.rounds), ("pyarrow", 1))
             ),
-        ],
-        bench.rounds,
+        ]
     )
     return Report(
         "postgres_to_duckdb", "PostgreSQL to DuckDB, the whole journey with full replace", measured, bench.rows, LIMIT,

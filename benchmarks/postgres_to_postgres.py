@@ -11,7 +11,7 @@ from benchmarks import dlt_peer
 from benchmarks.bench import SOURCE, Bench
 from benchmarks.copying import copy_pipe
 from benchmarks.journeys import postgres_connection, refuse_difference
-from benchmarks.measuring import Contestant, Measured, Role, Run, take_turns
+from benchmarks.measuring import Contestant, Measured, Role, Run
 from benchmarks.report import Report, Target
 from demo.film_rental.events import TABLE
 
@@ -26,7 +26,7 @@ PARALLEL: Final = ("--parallelism", "2")
 def run(bench: Bench) -> Report:
     """Measure."""
     with _templates(bench) as (same, changed):
-        measured = take_turns(
+        measured = bench.take_turns(
             [
                 Contestant(NEW, Role.OURS, lambda: sync(bench, "template1")),
                 Contestant(f"{NEW}, parallelism=2", Role.OURS, lambda: sync(bench, "template1", *PARALLEL)),
@@ -40,8 +40,7 @@ def run(bench: Bench) -> Report:
                     )
                     for backend, rounds in (("connectorx", bench.rounds), ("pyarrow", 1))
                 ),
-            ],
-            bench.rounds,
+            ]
         )
     return Report(
         "postgres_to_postgres", "PostgreSQL to PostgreSQL, the whole journey with full replace", measured, bench.rows,
