@@ -102,10 +102,6 @@ class DuckdbDialect(Dialect):
             return f"unhex(regexp_replace({text}, '^\\\\x', ''))"
         return types.from_canonical(text, type_) if type_ in _EXCEPTIONAL else self.cast(text, type_)
 
-    def comparable(self, expression: str, type_: str) -> str:
-        """Return what tells 0.0 and -0.0 apart; everything else compares as it should."""
-        return f"row({expression}, signbit({expression}))" if type_ in {"FLOAT", "DOUBLE"} else expression
-
     def try_cast(self, expression: str, type_: str) -> str:
         """Return a cast that gives NULL for what does not fit."""
         return f"TRY_CAST({expression} AS {type_})"

@@ -31,6 +31,7 @@ class CopyFeed:
 
     :param batches: what to render.
     :param columns: columns in the order of the COPY; one that a batch lacks is NULL.
+    :ivar error: what made reading fail: psycopg2 itself only tells the server.
     """
 
     def __init__(self, batches: Iterator[pa.RecordBatch], columns: list[str]) -> None:
@@ -39,6 +40,7 @@ class CopyFeed:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._render, name="elt-copy", daemon=True)
         self._ended = False
+        self.error: BaseException | None = None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -54,6 +56,7 @@ class CopyFeed:
             return b""
         piece = self._ready.get()
         if isinstance(piece, BaseException):
+            self.error = piece
             raise piece
         self._ended = not piece
         return piece

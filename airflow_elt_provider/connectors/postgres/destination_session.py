@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg2
 from psycopg2.extensions import ISOLATION_LEVEL_READ_COMMITTED
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
 
@@ -50,10 +51,18 @@ class PostgresSession:
             return cursor.fetchall()
 
     def copy_in(self, sql: Sql, feed: CopyFeed) -> int:
-        """Run ``COPY ... FROM STDIN`` and return how many rows arrived."""
+        """Run ``COPY ... FROM STDIN`` and return how many rows arrived.
+
+        What went wrong while the feed was made is raised as it is.
+        """
         self._observe(sql)
         with self._connection.cursor() as cursor, feed:
-            cursor.copy_expert(sql, feed, _COPY_BYTES)
+            try:
+                cursor.copy_expert(sql, feed, _COPY_BYTES)
+            except psycopg2.Error:
+                if feed.error:
+                    raise feed.error from None
+                raise
             rows = cursor.rowcount
         self._observe("")
         return rows
