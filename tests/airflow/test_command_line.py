@@ -59,7 +59,7 @@ def test_step_by_step_with_literal_uris(place):
     assert place.lake("SELECT count(*) FROM raw.actor") == [(3,)]
 
 
-@pytest.mark.parametrize("task_id", ["extract", "stage"])
+@pytest.mark.parametrize("task_id", ["stage"])
 def test_without_the_task_before_it_says_what_to_write(place, task_id):
     in_process.boot()
     dag_id, _ = in_process.write(BODY)
