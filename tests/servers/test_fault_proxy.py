@@ -79,9 +79,7 @@ def test_bandwidth(postgres_server: PostgresServer, proxy: PostgresFaultProxy) -
 
 
 @pytest.mark.parametrize("how", ["rst", "fin"])
-def test_an_answer_cut_in_the_middle(
-    postgres_server: PostgresServer, proxy: PostgresFaultProxy, how: Cut
-) -> None:
+def test_an_answer_cut_in_the_middle(postgres_server: PostgresServer, proxy: PostgresFaultProxy, how: Cut) -> None:
     session = postgres_server.connect(port=proxy.port)
     proxy.down.cut_after, proxy.down.cut_how = 100_000, how
     with pytest.raises(psycopg2.OperationalError):
@@ -182,9 +180,7 @@ def test_a_lost_commit(
     assert count(postgres_server, dbname) == committed
 
 
-def test_an_answer_that_never_comes(
-    postgres_server: PostgresServer, dbname: str, proxy: PostgresFaultProxy
-) -> None:
+def test_an_answer_that_never_comes(postgres_server: PostgresServer, dbname: str, proxy: PostgresFaultProxy) -> None:
     session = postgres_server.connect(dbname, port=proxy.port)
     session.autocommit = True
     cut = proxy.cut_on_query(b"CREATE", "after", how="hang")
@@ -198,9 +194,7 @@ def test_an_answer_that_never_comes(
     assert count(postgres_server, dbname) == 0
 
 
-def test_a_cut_happens_once_after_those_it_skips(
-    postgres_server: PostgresServer, proxy: PostgresFaultProxy
-) -> None:
+def test_a_cut_happens_once_after_those_it_skips(postgres_server: PostgresServer, proxy: PostgresFaultProxy) -> None:
     cut = proxy.cut_on_query(b"select", "before", skip=2)
     session = postgres_server.connect(port=proxy.port)
     seconds(session)
@@ -213,9 +207,7 @@ def test_a_cut_happens_once_after_those_it_skips(
     assert proxy.statements == [b"BEGIN", b"SELECT 1", b"SELECT 1", b"SELECT 3", b"BEGIN", b"SELECT 1"]
 
 
-def test_a_large_copy_passes_unharmed(
-    postgres_server: PostgresServer, dbname: str, proxy: PostgresFaultProxy
-) -> None:
+def test_a_large_copy_passes_unharmed(postgres_server: PostgresServer, dbname: str, proxy: PostgresFaultProxy) -> None:
     session = postgres_server.connect(dbname, port=proxy.port)
     with session, session.cursor() as cursor:
         cursor.execute("CREATE TABLE t (id int, word text)")
@@ -259,11 +251,7 @@ def test_prepared_statements_are_known_when_they_run(piece: int) -> None:
         + message(b"Q", b"SELECT 1\0")
     )
     messages = FrontendMessages()
-    seen = [
-        found
-        for start in range(0, len(stream), piece)
-        for found in messages.feed(stream[start : start + piece])
-    ]
+    seen = [found for start in range(0, len(stream), piece) for found in messages.feed(stream[start : start + piece])]
     assert b"".join(whole for whole, _ in seen) == stream
     assert [statement for _, statement in seen if statement] == [
         b"INSERT INTO t VALUES ($1)",

@@ -65,9 +65,7 @@ def one(connection: Connection, query: str) -> object:
 def contents(connection: Connection, table: str) -> dict[object, str]:
     """Return every row as text, by key."""
     key = KEYS.get(table, f"{table}_id")
-    return {
-        row[0]: str(row[1]) for row in rows(connection, f"SELECT ({key})::text, t::text FROM {table} AS t")
-    }
+    return {row[0]: str(row[1]) for row in rows(connection, f"SELECT ({key})::text, t::text FROM {table} AS t")}
 
 
 def test_counts(rentals: Connection) -> None:
@@ -89,9 +87,7 @@ def test_create_returns_its_counts_and_scales(postgres_server: PostgresServer, d
 def test_a_seed_decides_everything(postgres_server: PostgresServer, rentals: Connection, dbname: str) -> None:
     again = postgres_server.connect(dbname)
     create(again)
-    assert {table: contents(again, table) for table in TABLES} == {
-        table: contents(rentals, table) for table in TABLES
-    }
+    assert {table: contents(again, table) for table in TABLES} == {table: contents(rentals, table) for table in TABLES}
     again.close()
     with postgres_server.database() as name:
         other = postgres_server.connect(name)
@@ -146,9 +142,7 @@ def test_changes_are_counted_truly(rentals: Connection) -> None:
             inserted = len(after.keys() - before[table].keys())
             updated = sum(after[key] != row for key, row in before[table].items())
             assert (table, said.get(table, Change())) == (table, Change(inserted, updated))
-    assert {"actor", "film", "customer", "rental", "payment"} <= {
-        table for table in said if said[table].inserted
-    }
+    assert {"actor", "film", "customer", "rental", "payment"} <= {table for table in said if said[table].inserted}
     assert {"actor", "film", "customer", "rental", "payment", "address"} <= {
         table for table in said if said[table].updated
     }
@@ -183,8 +177,5 @@ def test_events(postgres_server: PostgresServer, dbname: str) -> None:
     width = one(session, "SELECT pg_table_size('events') / 10005")
     assert isinstance(width, int)
     assert 180 < width < 220
-    assert (
-        one(session, "SELECT count(*) FROM pg_attribute WHERE attrelid = 'events'::regclass AND attnum > 0")
-        == 10
-    )
+    assert one(session, "SELECT count(*) FROM pg_attribute WHERE attrelid = 'events'::regclass AND attnum > 0") == 10
     session.close()

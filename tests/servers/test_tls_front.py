@@ -35,9 +35,7 @@ def front(postgres_server: PostgresServer, authority: Authority) -> Iterator[Tls
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_verify_full(
-    postgres_server: PostgresServer, front: TlsFront, authority: Authority, host: str
-) -> None:
+def test_verify_full(postgres_server: PostgresServer, front: TlsFront, authority: Authority, host: str) -> None:
     session = postgres_server.connect(
         host=host, port=front.port, sslmode="verify-full", sslrootcert=authority.certificate
     )
@@ -51,9 +49,7 @@ def test_verify_full(
 def test_wrong_authority(postgres_server: PostgresServer, front: TlsFront, tmp_path: Path) -> None:
     other = Authority.create(tmp_path, "Other CA")
     with pytest.raises(psycopg2.OperationalError, match="certificate verify failed"):
-        postgres_server.connect(
-            host="localhost", port=front.port, sslmode="verify-full", sslrootcert=other.certificate
-        )
+        postgres_server.connect(host="localhost", port=front.port, sslmode="verify-full", sslrootcert=other.certificate)
 
 
 def test_wrong_host(postgres_server: PostgresServer, front: TlsFront, authority: Authority) -> None:
