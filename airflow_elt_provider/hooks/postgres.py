@@ -28,6 +28,10 @@ _DRIVER_ONLY: Final = frozenset({
 """Extras that Airflow's hook hands to psycopg itself; they say how Python talks, not where to."""
 
 
+_UNSET: Final = frozenset({"NoCredentialsError", "NoRegionError", "PartialCredentialsError", "ProfileNotFound"})
+"""botocore's errors for an incomplete configuration, by name: botocore is optional."""
+
+
 class _Token(Secret):
     """A password that is asked for again before it ends: a merge may log in hours after its extract."""
 
@@ -113,9 +117,17 @@ class EltPostgresHook(BaseHook):
         return {"user": user, "port": port, "password": _Token(mint)}
 
     def _ask_for_token(self, hook: Any) -> tuple[str, str, int]:
+        connection = airflow_connection(self.conn_id)
+        if not connection.host:
+            raise ConfigurationError(
+                f"Connection {self.conn_id!r} asks for a token ('iam' in its extra) and has no host.",
+                hint="give the server's own name: a token is good for one server only",
+            )
         try:
-            user, token, port = hook.get_iam_token(airflow_connection(self.conn_id))
-        except (AirflowException, ValueError, ImportError) as error:
+            user, token, port = hook.get_iam_token(connection)
+        except Exception as error:
+            if not (isinstance(error, AirflowException | ValueError | ImportError) or type(error).__name__ in _UNSET):
+                raise
             raise ConfigurationError(
                 f"Connection {self.conn_id!r} asks for a token ('iam' in its extra), and there is none: {error}",
                 hint="see 'IAM' in the documentation of apache-airflow-providers-postgres; "

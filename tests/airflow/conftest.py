@@ -25,6 +25,9 @@ os.environ.update({
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     "AIRFLOW__OPENLINEAGE__TRANSPORT": f'{{"type": "file", "log_file_path": "{HOME}/lineage.jsonl", "append": true}}',
     "AIRFLOW__OPENLINEAGE__NAMESPACE": "tests",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
 })  # fmt: skip
 
 from servers.postgres import PostgresServer  # noqa: E402

@@ -144,3 +144,13 @@ def environment(**values: str) -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@contextmanager
+def airflow_2_raises_timeouts() -> Iterator[None]:
+    """Swallow what `dag.test()` of Airflow 2 lets out of a task that timed out; Airflow 3 fails the run instead."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "AirflowTaskTimeout" or not AIRFLOW_2:
+            raise

@@ -73,9 +73,22 @@ def test_postgres_asks_for_an_iam_token_and_again_when_it_is_old(monkeypatch):
         assert settings.password._made > 0
 
 
-def test_a_token_that_cannot_be_had_says_so():
-    extra = {"iam": True, "redshift": True, "aws_conn_id": "nobody"}
-    with connection(conn_type="postgres", login="u", extra=extra), pytest.raises(ConfigurationError, match="iam"):
+@pytest.mark.parametrize(
+    ("host", "extra"),
+    [
+        (None, {"redshift": True}),
+        (None, {}),
+        ("db.x", {"aws_conn_id": "keyless"}),
+        ("db.x", {"azure_conn_id": "nobody"}),
+    ],
+)
+def test_a_token_that_cannot_be_had_says_so(host, extra):
+    keyless = json.dumps({"conn_type": "aws", "extra": {"region_name": "eu-west-1"}})
+    with (
+        environment(AIRFLOW_CONN_KEYLESS=keyless),
+        connection(conn_type="postgres", host=host, login="u", extra={"iam": True, **extra}),
+        pytest.raises(ConfigurationError, match="'iam' in its extra"),
+    ):
         EltPostgresHook("c").settings()
 
 

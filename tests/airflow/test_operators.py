@@ -187,11 +187,12 @@ def test_a_timeout_cancels_the_merge_too(place, other):
     place.sql("UPDATE actor SET name = 'x', last_update = now() WHERE id = 1")
     with closing(place.server.connect(other.dbname)) as holder, holder.cursor() as cursor:
         cursor.execute("LOCK TABLE raw.actor")
-        run = in_process.run(body.replace('task_id="actor"', 'task_id="actor", execution_timeout=timedelta(seconds=3)'))
+        with in_process.airflow_2_raises_timeouts():
+            run = in_process.run(body.replace("target_table", "execution_timeout=timedelta(seconds=3), target_table"))
+            assert run.state == "failed"
         waiting = other.sql(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         )
-    assert run.state == "failed"
     assert waiting == [(0,)]
     assert counts(in_process.run(body).one()) == (1, 0, 1, 0)
 
