@@ -235,9 +235,7 @@ def _failure(error: duckdb.Error, what: str) -> EltError | None:
     text = f"{what}: {_text(error)}"
     if isinstance(error, duckdb.InterruptException):
         return TransientError(f"{what}: stopped.", hint="clear the task to run it again")
-    if isinstance(error, duckdb.TransactionException) or "write-write conflict" in text:
-        return TransientError(text, hint="somebody else writes to the file at the same time; try again")
-    if re.search(r"No space left|disk (is )?full|quota", text, re.IGNORECASE):
+    if re.search(r"No space left|Could not write|too large|disk (is )?full|quota", text, re.IGNORECASE):
         return ConfigurationError(text, hint="make room on the disk")
     for kinds, made, hint in _KINDS:
         if isinstance(error, kinds):
@@ -250,6 +248,7 @@ _KINDS: Final[tuple[tuple[tuple[type[duckdb.Error], ...], type[EltError], str], 
      "give DuckDB room: memory_limit and temp_directory in the connection's extra"),
     ((duckdb.ConversionException, duckdb.OutOfRangeException), DataError,
      "correct the value at the source, or take the column as text: column_types={'column': 'string'}"),
+    ((duckdb.TransactionException,), TransientError, "somebody else may have written to the file; try again"),
     ((duckdb.ConstraintException,), DataError,
      "the rows break a constraint of the target: correct them, or drop the constraint"),
     # Before DuckDB 1.5 this one has no class of its own.

@@ -36,7 +36,14 @@ def column_type(column: Column) -> str:
 
 # --- how types fit ---
 
-_INTEGER_BITS: Final = {"TINYINT": 7, "SMALLINT": 15, "INTEGER": 31, "BIGINT": 63, "HUGEINT": 127}
+_INTEGERS: Final = {
+    "TINYINT": (7, 3),
+    "SMALLINT": (15, 5),
+    "INTEGER": (31, 10),
+    "BIGINT": (63, 19),
+    "HUGEINT": (127, 39),
+}
+"""Bits without the sign, and decimal digits that hold all of them."""
 _FLOAT_BITS: Final = {"FLOAT": 24, "DOUBLE": 53}
 _DECIMAL: Final = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 
@@ -47,26 +54,26 @@ def fit(current: str, arriving: str) -> Fit:
         return Fit.SAME
     if current == TEXT or _holds(current, arriving):
         return Fit.FITS
-    return Fit.WIDENS if arriving != TEXT and _holds(arriving, current) else Fit.CONFLICTS
+    return Fit.WIDENS if _holds(arriving, current) else Fit.CONFLICTS
 
 
 def _holds(wide: str, narrow: str) -> bool:
     """Whether a numeric type has every value of another, exactly."""
+    if wide in _FLOAT_BITS:
+        bits = _FLOAT_BITS.get(narrow) or _INTEGERS.get(narrow, (127, 0))[0]
+        return bits <= _FLOAT_BITS[wide]
+    if wide in _INTEGERS:
+        return narrow in _INTEGERS and _INTEGERS[wide] >= _INTEGERS[narrow]
     mine, theirs = _digits(wide), _digits(narrow)
-    if mine and theirs:
-        return mine[0] >= theirs[0] and mine[1] >= theirs[1]
-    if wide in _INTEGER_BITS and narrow in _INTEGER_BITS:
-        return _INTEGER_BITS[wide] >= _INTEGER_BITS[narrow]
-    bits = {**_INTEGER_BITS, **_FLOAT_BITS}.get(narrow)
-    return wide in _FLOAT_BITS and bits is not None and _FLOAT_BITS[wide] >= bits
+    return bool(mine and theirs and mine[0] >= theirs[0] and mine[1] >= theirs[1])
 
 
 def _digits(type_: str) -> tuple[int, int] | None:
-    """Return digits before and after the point; for integers as many as hold all of them, as far as wide is decimal."""
+    """Return how many digits before and after the point hold every value of an exact number."""
     found = _DECIMAL.fullmatch(type_)
     if found:
         return int(found[1]) - int(found[2]), int(found[2])
-    return None
+    return (_INTEGERS[type_][1], 0) if type_ in _INTEGERS else None
 
 
 # --- texts ---
