@@ -179,7 +179,7 @@ def test_source_and_target_agree_at_the_end(world: World, mode: str) -> None:
 def test_source_and_target_agree_whatever_happens(world: World, mode: str) -> None:
     """Other histories in every run."""
 
-    @settings(PROFILE, max_examples=60)
+    @settings(PROFILE, max_examples=15)
     @given(events)
     def histories(story: list[tuple[str, Any]]) -> None:
         play(world, mode, story)
