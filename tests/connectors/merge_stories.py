@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from airflow_elt_provider.core.protocols import Destination
-
 ONE, TWO, THREE = (1, "a", Decimal("1.10")), (2, "b", None), (3, None, Decimal("0.00"))
 
 
@@ -145,10 +143,8 @@ class MergeStories:
         loads.columns, loads.key = ("a text", "b bigint", "v text"), ("b", "a")
         loads.merge(destination, ("x", 1, "one"), ("x", 2, "two"), ("y", 1, "three"))
         assert loads.merge(destination, ("x", 2, "2"), ("y", 2, "four")).updated == 1
-        assert (
-            rows("a, b, v") == [("x", 1, "one"), ("x", 2, "2"), ("y", 1, "three"), ("y", 2, "four")]
-            or len(rows("a")) == 4
-        )
+        found = sorted(rows("a, b, v"))
+        assert found == [("x", 1, "one"), ("x", 2, "2"), ("y", 1, "three"), ("y", 2, "four")]
 
     def test_a_table_of_nothing_but_its_key(self, destination, loads, rows):
         loads.columns = ("id bigint",)

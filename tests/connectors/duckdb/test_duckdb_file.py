@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -286,9 +285,5 @@ def test_constraints_of_a_user_s_table_hold(destination, loads, query):
 
 def test_nothing_keeps_the_file_open(path, destination, loads):
     loads.merge(destination, (1, "a"))
-    opened = {
-        os.readlink(f"/proc/self/fd/{fd}")
-        for fd in os.listdir("/proc/self/fd")
-        if os.path.islink(f"/proc/self/fd/{fd}")
-    }
+    opened = [str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
     assert not [name for name in opened if name.startswith(str(path))]

@@ -22,10 +22,11 @@ from tests.connectors.postgres_types import DDL, TYPES, create
 
 JSON_ARRAYS = {
     "int[]": [[1, None, -3], [], [[1, 2], [3, 4]], [1, 2, 3], [[1, 2], [3, 4]]],
-    "numeric[]": ["[1.50,\"NaN\",100000000000000000000]"],
+    "numeric[]": ['[1.50,"NaN",100000000000000000000]'],
     "float8[]": ['[1.5,"NaN","Infinity","-Infinity",1e+300,-0]'],
     "bool[]": [[True, False, None]],
-    "text[]": [['a"b', None, "NULL", "", "c,d", "{e}", "f\ng", "back\\slash", "日本", " "], [["a", "b"], ["c", None]], []],
+    "text[]": [['a"b', None, "NULL", "", "c,d", "{e}", "f\ng", "back\\slash", "日本", " "],
+               [["a", "b"], ["c", None]], []],
     "varchar(3)[]": [["abc"]],
     "date[]": [["2024-01-01", "infinity"]],
     "timestamptz[]": [["2024-01-01 00:00:00+00"]],
@@ -150,7 +151,8 @@ def test_defaults_of_added_columns_are_read_like_values(source, sync, query):
     source("CREATE TABLE t (id int PRIMARY KEY, n int)")
     source("INSERT INTO t VALUES (1, 1), (2, 2)")
     sync(capture="cursor", cursor_column="n")
-    source("""ALTER TABLE t ADD a int[] DEFAULT '{1,2}', ADD b bytea DEFAULT '\\xff', ADD c date DEFAULT '0044-03-15 BC',
+    source("""ALTER TABLE t ADD a int[] DEFAULT '{1,2}', ADD b bytea DEFAULT '\\xff',
+              ADD c date DEFAULT '0044-03-15 BC',
               ADD d timestamptz DEFAULT 'infinity', ADD e jsonb DEFAULT '{"x": 1}', ADD f uuid DEFAULT
               'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', ADD g boolean DEFAULT true""")
     source("UPDATE t SET n = 3, a = NULL WHERE id = 2")

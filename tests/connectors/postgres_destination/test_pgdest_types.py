@@ -53,7 +53,7 @@ def test_every_type_arrives_exact(sync, execute, order):
             "SELECT t.attrelid::regclass::text, format_type(t.atttypid, t.atttypmod) FROM pg_attribute t "
             f"WHERE t.attname = 'c{at}' AND t.attrelid IN ('public.t'::regclass, 'copy.t'::regclass)"
         )
-        mine = {name: kind for name, kind in declared}
+        mine = dict(declared)
         expected = "text" if type_ in AS_TEXT else OTHERWISE.get(type_, mine["t"])
         if of != copied or mine["copy.t"] != expected:
             wrong.append((type_, mine["copy.t"], expected, {i: (of[i], copied[i]) for i in of if of[i] != copied[i]}))
@@ -75,7 +75,8 @@ def test_a_query_without_declarations_arrives_exact(sync, execute):
 
 FITS = [
     ("integer", "smallint", Fit.FITS), ("integer", "bigint", Fit.WIDENS), ("bigint", "numeric", Fit.WIDENS),
-    ("numeric", "bigint", Fit.FITS), ("numeric(10,2)", "integer", Fit.CONFLICTS), ("numeric(12,2)", "integer", Fit.FITS),
+    ("numeric", "bigint", Fit.FITS), ("numeric(10,2)", "integer", Fit.CONFLICTS),
+    ("numeric(12,2)", "integer", Fit.FITS),
     ("integer", "numeric(12,2)", Fit.WIDENS), ("numeric(12,2)", "numeric(20,4)", Fit.WIDENS),
     ("numeric(12,2)", "numeric(12,4)", Fit.CONFLICTS), ("numeric", "numeric(12,4)", Fit.FITS),
     ("numeric(5)", "numeric(5,0)", Fit.FITS), ("real", "double precision", Fit.WIDENS),
