@@ -34,6 +34,11 @@ def dlt(bench: Bench, to: str, target: str | Path, folder: Path, backend: str, *
     return run_program(command, QUIET)
 
 
+def notes(bench: Bench) -> list[str]:
+    """Return what a reader should know of dlt's figures."""
+    return [NOTE] if bench.peers else []
+
+
 def version() -> str:
     """Return dlt's pinned version."""
     pins = dict(line.split("==") for line in REQUIREMENTS.read_text().splitlines() if "==" in line)

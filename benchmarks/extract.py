@@ -34,7 +34,7 @@ def run(bench: Bench) -> Report:
     )
     return Report(
         "extract", "PostgreSQL to Parquet files on disk, 10 columns of 10 types", measured, bench.rows, LIMIT,
-        _targets(measured), [dlt_peer.NOTE], ["cpu"],
+        _targets(measured), dlt_peer.notes(bench), ["cpu"],
     )  # fmt: skip
 
 
@@ -60,6 +60,6 @@ def _targets(measured: dict[str, Measured]) -> list[Target]:
     one = measured[ONE].times_as_fast_as(measured[LIMIT]) or 0
     two = measured[TWO].times_as_fast_as(measured[LIMIT]) or 0
     return [
-        Target(f"at least {SHARE} of the rows/s of bare COPY", f"{one:.2f}", one >= SHARE),
-        Target("with parallelism=2 faster than bare COPY", f"{two:.2f}", two > 1),
+        Target(f"at least {SHARE} of the rows/s of bare COPY", f"{one:.3f}", one >= SHARE),
+        Target("with parallelism=2 faster than bare COPY", f"{two:.3f}", two > 1),
     ]

@@ -31,7 +31,7 @@ def run(bench: Bench) -> Report:
     )
     return Report(
         "postgres_to_duckdb", "PostgreSQL to DuckDB, the whole journey with full replace", measured, bench.rows, LIMIT,
-        notes=[dlt_peer.NOTE], columns=["extract", "stage", "merge", "COPY", "DuckDB"],
+        notes=dlt_peer.notes(bench), columns=["extract", "stage", "merge", "COPY", "DuckDB"],
     )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def run(bench: Bench) -> Report:
         )
     return Report(
         "postgres_to_postgres", "PostgreSQL to PostgreSQL, the whole journey with full replace", measured, bench.rows,
-        LIMIT, _targets(measured), [dlt_peer.NOTE], ["extract", "stage", "merge"],
+        LIMIT, _targets(measured), dlt_peer.notes(bench), ["extract", "stage", "merge"],
     )  # fmt: skip
 
 
@@ -97,5 +97,5 @@ def _targets(measured: dict[str, Measured]) -> list[Target]:
     limit, found = measured[LIMIT], []
     for name in (NEW, SAME, CHANGED):
         ratio = measured[name].times_as_fast_as(limit) or 0
-        found.append(Target(f"{name}: at least {SHARE} of {LIMIT}", f"{ratio:.2f}", ratio >= SHARE))
+        found.append(Target(f"{name}: at least {SHARE} of {LIMIT}", f"{ratio:.3f}", ratio >= SHARE))
     return found
