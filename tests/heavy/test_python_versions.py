@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TRIED = ("tests/contract/test_types.py", "tests/cli", "tests/contract/test_destination.py")
+TRIED = ("tests/contract/test_types.py", "tests/cli", "tests/airflow/test_examples.py")
 
 
 def interpreter(version: str) -> str | None:
