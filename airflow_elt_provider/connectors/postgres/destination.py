@@ -258,7 +258,7 @@ class PostgresDestination:
             time.sleep(pause)
             try:
                 known = self.receipt(load.load_id)
-            except TransientError as silent:
+            except EltError as silent:
                 log.info("%s: %s", load.manifest.stream, silent.message)
                 continue
             if known:

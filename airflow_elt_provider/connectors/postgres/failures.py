@@ -109,7 +109,10 @@ def _sentence(what: str) -> str:
 
 
 def _grant(error: psycopg2.Error, privilege: str) -> str:
-    found = _DENIED.search(error.diag.message_primary or "")
+    said = error.diag.message_primary or ""
+    if said.startswith("must be owner"):
+        return "make the connection's user a member of the role that owns it, or make the change by hand"
+    found = _DENIED.search(said)
     if not found:
         return f"grant the connection's user {privilege} on the table and USAGE on its schema"
     kind, name = found.groups()
