@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 import uuid
 from collections.abc import Sequence
@@ -69,7 +70,7 @@ def _add_sync(parser: argparse.ArgumentParser) -> None:
     add("--destination-conn-id", required=True)
     add("--target-table", required=True)
     _add_stage(parser)
-    add("--capture", default="full", help="full or cursor (default full)")
+    add("--capture", help="full or cursor (default: cursor with --cursor-column, else full)")
     add("--cursor-column")
     add("--cursor-lag", type=float, help="seconds for dates and times, a number for numbers")
     add("--mode", default="merge", help="append, merge or replace (default merge)")
@@ -173,7 +174,11 @@ def _gc(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _add_stage(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--stage", required=True, help="file:///shared/folder or s3://bucket/prefix")
+    default = os.environ.get("AIRFLOW__ELT__STAGE")
+    parser.add_argument(
+        "--stage", required=default is None, default=default,
+        help="file:///shared/folder or s3://bucket/prefix (default: AIRFLOW__ELT__STAGE)",
+    )  # fmt: skip
     parser.add_argument("--stage-conn-id", help="for s3://; default: boto3's own credentials")
 
 

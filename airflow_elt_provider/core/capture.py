@@ -36,10 +36,13 @@ class Cursor:
 
     def __post_init__(self) -> None:
         size = self.lag.total_seconds() if isinstance(self.lag, timedelta) else self.lag
-        if size is not None and size < 0:
-            raise ConfigurationError(f"Cursor lag {self.lag!r} is negative.", hint="give the lag as a positive span")
+        if size is not None and not 0 <= size < _CENTURY:
+            raise ConfigurationError(
+                f"Cursor lag {self.lag!r} is no span.", hint="give it as a positive number or span"
+            )
 
 
+_CENTURY = 4e18  # no unit of ours reaches further; NaN and infinity fall out too
 Capture = Full | Cursor
 _LATER = ("xmin", "fingerprint", "wal")
 

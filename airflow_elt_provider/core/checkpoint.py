@@ -34,6 +34,7 @@ class Position:
     :param columns: the columns read, as named in the source.
     :param columns_seen: the highest column number of the source table then (0: unknown), to tell a column that was
         added since from one that had been left out.
+    :param shape: for each column of ``columns`` what it was then: its table's object id, its number and its type.
     :param appends: whether the stream appends: its positions mean another boundary than those of ``merge``.
     """
 
@@ -44,17 +45,19 @@ class Position:
     columns_seen: int = 0
     cursor: CursorPosition | None = None
     appends: bool = False
+    shape: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that :meth:`from_json` reads."""
-        return {**asdict(self), "key": list(self.key), "columns": list(self.columns)}
+        lists = {name: list(getattr(self, name)) for name in ("key", "columns", "shape")}
+        return {**asdict(self), **lists}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Position:
         """Read what :meth:`to_json` wrote."""
         cursor = value.get("cursor")
         return cls(**{
-            **value, "key": tuple(value["key"]), "columns": tuple(value["columns"]),
+            **value, "key": tuple(value["key"]), "columns": tuple(value["columns"]), "shape": tuple(value["shape"]),
             "cursor": CursorPosition(**cursor) if cursor else None,
         })  # fmt: skip
 

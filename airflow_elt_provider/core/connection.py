@@ -67,5 +67,5 @@ def _text(value: str | None) -> str | None:
     return unquote(value) if value else None
 
 
-def _secret(value: str | None) -> Secret | None:
-    return Secret(value) if value else None
+def _secret(value: object) -> Secret | None:
+    return Secret(str(value)) if value else None

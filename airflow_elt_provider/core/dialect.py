@@ -85,6 +85,11 @@ class Dialect:
         """Return the expression that reads a value's canonical text as a new column of the target would hold it."""
         return self.cast(expression, self.column_type(column))
 
+    def ordered(self, expression: str, type_: str) -> str:
+        """Return an expression that sorts as sources do: text by its bytes."""
+        del type_
+        return expression
+
     def cast(self, expression: str, type_: str) -> str:
         """Return a cast."""
         return f"CAST({expression} AS {type_})"

@@ -10,7 +10,7 @@ from airflow_elt_provider.core.drift import DriftAction, DriftClass, SchemaChang
 from airflow_elt_provider.core.load import Load
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.schema import TableSchema
-from airflow_elt_provider.core.system_columns import DELETED_AT, LOAD_ID, RESERVED
+from airflow_elt_provider.core.system_columns import DELETED_AT, LOAD_ID, PREFIX, RESERVED
 from airflow_elt_provider.errors import ConfigurationError, SchemaDriftError
 
 
@@ -43,6 +43,7 @@ def evolve(dialect: Dialect, load: Load, target: TargetTable | None) -> Evolutio
     schema = load.manifest.schema
     refuse_unusable(load.manifest.schema, load.mode, load.manifest.source)
     if target is None:
+        _refuse_half(load)
         columns = [(column.name, dialect.column_type(column)) for column in schema.columns] + own_columns(dialect, load)
         key = schema.primary_key if load.mode is not WriteMode.APPEND else ()
         return Evolution((dialect.create_table(load.target, columns, key),), ())
@@ -59,12 +60,22 @@ def evolve(dialect: Dialect, load: Load, target: TargetTable | None) -> Evolutio
     return Evolution(tuple(ddl), tuple(change for change, _ in found))
 
 
+def _refuse_half(load: Load) -> None:
+    manifest = load.manifest
+    if manifest.base_position and manifest.base_version and not manifest.complete:
+        raise ConfigurationError(
+            f"{load.target} does not exist, and stream {manifest.stream} goes on from a checkpoint: the rows loaded "
+            "before would be missing.",
+            hint="run once with full_refresh=True, or give the new target a stream of its own",
+        )
+
+
 def refuse_unusable(schema: TableSchema, mode: WriteMode, source: str) -> None:
     """Refuse a merge without a key, and a column with one of our own names.
 
     :raises ConfigurationError: names the source and the setting.
     """
-    taken = sorted(RESERVED & set(schema.names))
+    taken = sorted(name for name in schema.names if name.lower().startswith(PREFIX))
     if taken:
         raise ConfigurationError(
             f"{source} has a column {taken[0]!r}, a name that belongs to this package.",

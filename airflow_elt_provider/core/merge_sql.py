@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
 
 from airflow_elt_provider.core.checks import NotNull, RowCount, Unique
 from airflow_elt_provider.core.checks import Sql as SqlCheck
@@ -17,6 +19,8 @@ from airflow_elt_provider.core.system_columns import DELETED_AT, EXACT, LOAD_ID
 @dataclass(frozen=True)
 class MergeSql:
     """Writes the SQL of one load.
+
+    Aliases begin with ``_elt_``, as no column may: DuckDB takes ``t."id"`` for a field of a column ``t`` where one is.
 
     :param types: column -> type of the target table as it is now.
     """
@@ -63,12 +67,12 @@ class MergeSql:
     def staged(self) -> str:
         """The staged rows as the target would hold them, as a FROM item."""
         items = ", ".join(f"{self._value(column)} AS {self.dialect.quote(column.name)}" for column in self.columns)
-        return f"(SELECT {items} FROM {self.dialect.staging(self.load)} r)"
+        return f"(SELECT {items} FROM {self.dialect.staging(self.load)} _elt_r)"
 
     @property
     def count_staged(self) -> Sql:
         """How many rows were staged."""
-        return Sql(f"SELECT count(*) FROM {self.dialect.staging(self.load)} r")
+        return Sql(f"SELECT count(*) FROM {self.dialect.staging(self.load)} _elt_r")
 
     @property
     def target_has_rows(self) -> Sql:
@@ -80,6 +84,13 @@ class MergeSql:
         """How many rows the target has."""
         return Sql(f"SELECT count(*) FROM {self.target}")
 
+    @property
+    def cursor_is_ordered(self) -> bool:
+        """Whether the target's cursor column sorts as the source's: a number kept as text does not."""
+        column = self.load.manifest.schema.column(self.load.manifest.cursor)
+        text = self.dialect.column_type(replace(column, type=pa.string(), format="", source_type=""))
+        return self.types[column.name] != text or (pa.types.is_string(column.type) and column.format != "decimal")
+
     # --- tests of the staged rows ---
 
     def key_problems(self) -> tuple[tuple[str, Sql], ...]:
@@ -87,9 +98,9 @@ class MergeSql:
         key = self.dialect.columns(self.key)
         null = " OR ".join(f"{self.dialect.quote(name)} IS NULL" for name in self.key)
         return (
-            ("rows have NULL in the key", Sql(f"SELECT count(*) FROM {self.staged} s WHERE {null}")),
+            ("rows have NULL in the key", Sql(f"SELECT count(*) FROM {self.staged} _elt_s WHERE {null}")),
             ("keys appear more than once", Sql(
-                f"SELECT count(*) FROM (SELECT 1 FROM {self.staged} s GROUP BY {key} HAVING count(*) > 1) d"
+                f"SELECT count(*) FROM (SELECT 1 FROM {self.staged} _elt_s GROUP BY {key} HAVING count(*) > 1) _elt_d"
             )),
         )  # fmt: skip
 
@@ -99,7 +110,7 @@ class MergeSql:
         d = self.dialect
         back = d.try_cast(d.try_cast(own, self.types[column.name]), arriving)
         return Sql(
-            f"SELECT count(*) FROM {d.staging(self.load)} r "
+            f"SELECT count(*) FROM {d.staging(self.load)} _elt_r "
             f"WHERE {d.comparable(own, arriving)} IS DISTINCT FROM {d.comparable(back, arriving)}"
         )
 
@@ -107,8 +118,9 @@ class MergeSql:
         """How many exceptional values of a column the destination holds as NULL."""
         text = self.dialect.exact_text(column)
         return Sql(
-            f"SELECT count(*) FROM {self.dialect.staging(self.load)} r "
-            f"WHERE r.{self.dialect.quote(EXACT)} IS NOT NULL AND {text} IS NOT NULL AND {self._value(column)} IS NULL"
+            f"SELECT count(*) FROM {self.dialect.staging(self.load)} _elt_r "
+            f"WHERE _elt_r.{self.dialect.quote(EXACT)} IS NOT NULL AND {text} IS NOT NULL "
+            f"AND {self._value(column)} IS NULL"
         )
 
     def violations(self, check: NotNull | Unique | SqlCheck) -> Sql:
@@ -116,13 +128,13 @@ class MergeSql:
         d = self.dialect
         match check:
             case NotNull(column):
-                return Sql(f"SELECT count(*) FROM {self.staged} s WHERE {d.quote(column)} IS NULL")
+                return Sql(f"SELECT count(*) FROM {self.staged} _elt_s WHERE {d.quote(column)} IS NULL")
             case Unique():
                 some = " AND ".join(f"{d.quote(name)} IS NOT NULL" for name in check.columns)
-                group = f"SELECT 1 FROM {self.staged} s WHERE {some} GROUP BY {d.columns(check.columns)}"
-                return Sql(f"SELECT count(*) FROM ({group} HAVING count(*) > 1) d")
+                group = f"SELECT 1 FROM {self.staged} _elt_s WHERE {some} GROUP BY {d.columns(check.columns)}"
+                return Sql(f"SELECT count(*) FROM ({group} HAVING count(*) > 1) _elt_d")
             case SqlCheck(predicate):
-                return Sql(f"SELECT count(*) FROM {self.staged} s WHERE NOT ({predicate})")
+                return Sql(f"SELECT count(*) FROM {self.staged} _elt_s WHERE NOT ({predicate})")
 
     # --- changes ---
 
@@ -130,25 +142,27 @@ class MergeSql:
         """How many rows of a complete load are new, gone from it, and changed: three numbers."""
         key, live = self.dialect.quote(self.key[0]), ""
         if self._soft:
-            live = f" AND t.{self.dialect.quote(DELETED_AT)} IS NULL"
-        both = f"t.{key} IS NOT NULL AND s.{key} IS NOT NULL"
+            live = f" AND _elt_t.{self.dialect.quote(DELETED_AT)} IS NULL"
+        both = f"_elt_t.{key} IS NOT NULL AND _elt_s.{key} IS NOT NULL"
         return Sql(
-            f"SELECT count(*) FILTER (WHERE t.{key} IS NULL), count(*) FILTER (WHERE s.{key} IS NULL{live}), "
+            f"SELECT count(*) FILTER (WHERE _elt_t.{key} IS NULL), count(*) FILTER (WHERE _elt_s.{key} IS NULL{live}), "
             f"count(*) FILTER (WHERE {both} AND ({self._differs() or 'false'})) "
-            f"FROM {self.staged} s FULL JOIN {self.target} t ON {self._same_key()}"
+            f"FROM {self.staged} _elt_s FULL JOIN {self.target} _elt_t ON {self._same_key()}"
         )
 
     def _same_key(self) -> str:
-        return " AND ".join(f"t.{self.dialect.quote(name)} = s.{self.dialect.quote(name)}" for name in self.key)
+        return " AND ".join(
+            f"_elt_t.{self.dialect.quote(name)} = _elt_s.{self.dialect.quote(name)}" for name in self.key
+        )
 
     def _differs(self) -> str:
         pairs = []
         for name in (name for name in self.names if name not in self.key):
             column, type_ = self.dialect.quote(name), self.types[name]
-            mine, theirs = (self.dialect.comparable(f"{side}.{column}", type_) for side in "ts")
+            mine, theirs = (self.dialect.comparable(f"{side}.{column}", type_) for side in ("_elt_t", "_elt_s"))
             pairs.append(f"{mine} IS DISTINCT FROM {theirs}")
         if DELETED_AT in self.types:
-            pairs.append(f"t.{self.dialect.quote(DELETED_AT)} IS NOT NULL")
+            pairs.append(f"_elt_t.{self.dialect.quote(DELETED_AT)} IS NOT NULL")
         return " OR ".join(pairs)
 
     def update(self) -> Sql | None:
@@ -157,33 +171,36 @@ class MergeSql:
         if not differs:
             return None
         q = self.dialect.quote
-        sets = [f"{q(name)} = s.{q(name)}" for name in self.names if name not in self.key]
+        sets = [f"{q(name)} = _elt_s.{q(name)}" for name in self.names if name not in self.key]
         if DELETED_AT in self.types:
             sets.append(f"{q(DELETED_AT)} = NULL")
         newer = ""
         if self.load.manifest.interval and self.load.mode is WriteMode.MERGE:
-            cursor = q(self.load.manifest.cursor)
-            newer = f" AND (t.{cursor} IS NULL OR s.{cursor} >= t.{cursor})"
+            name = self.load.manifest.cursor
+            mine, theirs = (
+                self.dialect.ordered(f"{side}.{q(name)}", self.types[name]) for side in ("_elt_t", "_elt_s")
+            )
+            newer = f" AND ({mine} IS NULL OR {theirs} >= {mine})"
         return Sql(
-            f"UPDATE {self.target} AS t SET {', '.join(sets)} FROM {self.staged} s "
+            f"UPDATE {self.target} AS _elt_t SET {', '.join(sets)} FROM {self.staged} _elt_s "
             f"WHERE {self._same_key()} AND ({differs}){newer}"
         )
 
     def insert(self, *, only_new: bool) -> Sql:
         """Staged rows become rows of the target; with ``only_new``, those whose key the target has not."""
-        names, values = list(self.names), [f"s.{self.dialect.quote(name)}" for name in self.names]
+        names, values = list(self.names), [f"_elt_s.{self.dialect.quote(name)}" for name in self.names]
         if LOAD_ID in self.types:
             names.append(LOAD_ID)
             values.append(f"'{self.load.load_id}'")
-        absent = f" WHERE NOT EXISTS (SELECT 1 FROM {self.target} t WHERE {self._same_key()})" if only_new else ""
+        absent = f" WHERE NOT EXISTS (SELECT 1 FROM {self.target} _elt_t WHERE {self._same_key()})" if only_new else ""
         return Sql(
             f"INSERT INTO {self.target} ({self.dialect.columns(names)}) "
-            f"SELECT {', '.join(values)} FROM {self.staged} s{absent}"
+            f"SELECT {', '.join(values)} FROM {self.staged} _elt_s{absent}"
         )
 
     def _gone(self) -> str:
-        gone = f"NOT EXISTS (SELECT 1 FROM {self.staged} s WHERE {self._same_key()})"
-        return f"t.{self.dialect.quote(DELETED_AT)} IS NULL AND {gone}" if self._soft else gone
+        gone = f"NOT EXISTS (SELECT 1 FROM {self.staged} _elt_s WHERE {self._same_key()})"
+        return f"_elt_t.{self.dialect.quote(DELETED_AT)} IS NULL AND {gone}" if self._soft else gone
 
     @property
     def _soft(self) -> bool:
@@ -193,8 +210,8 @@ class MergeSql:
         """Delete, or mark, the rows of the target that are absent from a complete load."""
         if self._soft:
             mark = f"{self.dialect.quote(DELETED_AT)} = {self.dialect.now}"
-            return Sql(f"UPDATE {self.target} AS t SET {mark} WHERE {self._gone()}")
-        return Sql(f"DELETE FROM {self.target} AS t WHERE {self._gone()}")
+            return Sql(f"UPDATE {self.target} AS _elt_t SET {mark} WHERE {self._gone()}")
+        return Sql(f"DELETE FROM {self.target} AS _elt_t WHERE {self._gone()}")
 
     def delete_all(self) -> Sql:
         """Delete every row; in a transaction, so that no reader sees the gap."""
@@ -202,8 +219,9 @@ class MergeSql:
 
     def delete_interval(self) -> Sql:
         """Delete the rows of the interval: start and end bound."""
-        cursor, type_ = self.dialect.quote(self.load.manifest.cursor), self.types[self.load.manifest.cursor]
+        name, type_ = self.load.manifest.cursor, self.types[self.load.manifest.cursor]
         bound = self.dialect.cast(self.dialect.placeholder, type_)
+        cursor = self.dialect.ordered(self.dialect.quote(name), type_)
         return Sql(f"DELETE FROM {self.target} WHERE {cursor} >= {bound} AND {cursor} < {bound}")
 
     def delete_replaced(self) -> Sql:

@@ -127,6 +127,13 @@ class Publication:
                 f"{self.load.target} has no column {cursor!r}, in which the interval is given.",
                 hint="let the column be added: on_schema_drift={'added': 'evolve'}",
             )
+        if self.load.manifest.interval and not MergeSql(self.dialect, self.load, self.types).cursor_is_ordered:
+            raise DataError(
+                f"{self.load.target} keeps the cursor {cursor!r} as text, in which 10 comes before 9: an interval of "
+                "it cannot be told there.",
+                hint=f"give the column a type that the target has, e.g. column_types={{{cursor!r}: 'decimal(38,9)'}}, "
+                "and load it anew",
+            )
         frozen = {change.column for change in self.changes if change.done is DriftAction.FREEZE}
         for column in self.load.manifest.schema.columns:
             current = self.types.get(column.name)
@@ -214,8 +221,14 @@ class Publication:
 
     def _apply(self, sql: MergeSql, counts: _Counts, found: _Difference) -> None:
         """Change the target row by row, so that rows which stay keep what points at them, and writes stay few."""
+        before = counts.deleted
         if found.gone:  # before the others: a row of another key may take over what has to be unique
             counts.deleted += self.session.execute(sql.delete_gone())
+        if counts.deleted - before != found.gone:
+            raise DataError(
+                f"{self.load.target}: {found.gone:,} rows were to go, {counts.deleted - before:,} would have gone.",
+                hint="nothing was merged; see whether a trigger or rule of the target changes deletes",
+            )
         update = sql.update()
         if found.changed and update:
             counts.updated += self.session.execute(update)

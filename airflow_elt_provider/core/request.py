@@ -20,7 +20,7 @@ def extraction(  # noqa: PLR0913 - one parameter each of SyncTableOperator
     source_table: str | TableRef | None = None,
     query: str | None = None,
     where: str | None = None,
-    capture: str | Capture | dict[str, Any] = "full",
+    capture: str | Capture | dict[str, Any] | None = None,
     cursor_column: str | None = None,
     mode: str | WriteMode = "merge",
     deletes: str | DeleteMode = "ignore",
@@ -37,12 +37,12 @@ def extraction(  # noqa: PLR0913 - one parameter each of SyncTableOperator
 
     :raises ConfigurationError: names the parameter that cannot be meant.
     """
-    if capture == "full" and cursor_column:
-        capture = "cursor"  # cursor_column alone is the shorthand
+    if capture is None:
+        capture = "cursor" if cursor_column else "full"
     return Extraction(
         stream=stream,
         table=None if source_table is None else TableRef.of(source_table),
-        query=query, where=where or None,
+        query=query, where=(where or "").strip() or None,
         capture=parse_capture(capture, cursor_column),
         mode=parse_mode(mode), deletes=parse_deletes(deletes),
         primary_key=None if primary_key is None else names(primary_key, "primary_key"),

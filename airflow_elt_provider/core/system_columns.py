@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+PREFIX: Final = "_elt_"
+"""No source column may begin with this: it belongs to these columns, and to aliases in our SQL."""
 LOAD_ID: Final = "_elt_load_id"
 SEQ: Final = "_elt_seq"
 DELETED_AT: Final = "_elt_deleted_at"

@@ -118,8 +118,13 @@ class Extract:
         return (
             manifest.plan == self.plan
             and current == (start.base_version, start.since, start.replaces)
-            and all(self.stage.exists(file.uri) for file in manifest.files)
+            and self._complete(manifest)
         )
+
+    def _complete(self, manifest: Manifest) -> bool:
+        """Whether all files are there in full."""
+        sizes = {file.uri: file.bytes for file in self.stage.list(self.folder)} if manifest.files else {}
+        return all(sizes.get(file.uri) == file.bytes for file in manifest.files)
 
     def _publish(self, manifest: Manifest, number: int, start: Start) -> ManifestRef:
         data = manifest.to_bytes()

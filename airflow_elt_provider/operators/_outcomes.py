@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from airflow_elt_provider._compat import AirflowFailException
 from airflow_elt_provider.errors import ConfigurationError, DataError
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -18,4 +21,6 @@ def airflow_outcomes() -> Iterator[None]:
     try:
         yield
     except (ConfigurationError, DataError) as error:
-        raise AirflowFailException(str(error)) from error
+        log.debug("The error in full:", exc_info=error)
+        # From None: the message says value, place and remedy; a wall of frames around it would only hide it.
+        raise AirflowFailException(str(error)) from None

@@ -27,7 +27,8 @@ class ReadsSource(EltOperator):
     :param source_table: the table, e.g. ``public.actor``; names with dots or quotes in double quotes. (templated)
     :param query: a SELECT instead of a table, or the name of a ``.sql`` file. (templated)
     :param where: an extra predicate in the source's SQL. (templated)
-    :param capture: how changes are found: ``full``, ``cursor``, or a value such as ``Cursor("updated_at")``.
+    :param capture: how changes are found: ``full``, ``cursor``, or a value such as ``Cursor("updated_at")``; default
+        ``cursor`` where ``cursor_column`` is given, else ``full``.
     :param cursor_column: shorthand for ``Cursor(...)``.
     :param mode: what a merge does with the rows: ``merge``, ``append`` or ``replace``.
     :param deletes: what becomes of target rows that are gone from the source: ``ignore``, ``soft`` or ``hard``.
@@ -52,7 +53,7 @@ class ReadsSource(EltOperator):
         source_table: str | TableRef | None = None,
         query: str | None = None,
         where: str | None = None,
-        capture: str | Capture | dict[str, Any] = "full",
+        capture: str | Capture | dict[str, Any] | None = None,
         cursor_column: str | None = None,
         mode: str | WriteMode = "merge",
         deletes: str | DeleteMode = "ignore",

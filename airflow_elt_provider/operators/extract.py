@@ -57,7 +57,7 @@ class ExtractOperator(ReadsSource, UsesStage):
         :raises ConfigurationError: names the two parameters.
         """
         given = self._has_checkpoint + (self.destination_conn_id is not None)
-        plain = self.capture == "full" or getattr(self.capture, "name", "") == "full"
+        plain = self.capture is None or self.capture == "full" or getattr(self.capture, "name", "") == "full"
         optional = self.interval is not None or (plain and not self.cursor_column and str(self.mode) != "append")
         if given > 1 or (given == 0 and not optional):
             raise ConfigurationError(

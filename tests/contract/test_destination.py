@@ -463,3 +463,106 @@ def test_names_arrive_as_they_are(world: World, name: str) -> None:
     assert world.sync(mode="merge").inserted == 1
     assert world.sync(mode="merge", full_refresh=True).updated == 0
     assert world.target_rows(quoted) == [("1",)]
+
+
+# --- what an attack once found ---
+
+
+@pytest.mark.parametrize("name", ["t", "s", "r", "S"])
+@pytest.mark.parametrize("type_", ["jsonb", "int[]"])
+def test_columns_named_like_aliases(world: World, name: str, type_: str) -> None:
+    """DuckDB reads t."id" as a field of a column t where one is: our aliases must not be columns' names."""
+    value = "'{\"id\": 2}'" if type_ == "jsonb" else "'{1,2}'"
+    world.run_at_source(f'ALTER TABLE item ADD COLUMN "{name}" {type_} DEFAULT {value}')
+    world.sync(**MIRROR)
+    world.run_at_source("DELETE FROM item WHERE id = 5; UPDATE item SET name = 'x' WHERE id = 2")
+    assert counts(world.sync(**MIRROR)) == (8, 0, 1, 1)
+    assert world.target_rows() == world.source_rows()
+    world.target = "raw.by_cursor"
+    for _ in range(2):
+        world.run_at_source("UPDATE item SET updated_at = now()")
+        world.sync(stream="by cursor", **MERGE)
+    assert world.target_rows() == world.source_rows()
+
+
+def test_names_of_ours_are_refused(world: World) -> None:
+    """Source columns may not begin as ours do."""
+    world.run_at_source("ALTER TABLE item ADD COLUMN _elt_t int")
+    with pytest.raises(ConfigurationError, match="belongs to this package"):
+        world.sync(**MERGE)
+
+
+def test_intervals_of_numbers_are_no_intervals_of_text(world: World) -> None:
+    """Where a number is kept as text an interval is refused, and right with a type that fits."""
+    world.run_at_source("ALTER TABLE item ADD COLUMN n numeric; UPDATE item SET n = id + 5")
+    backfill = {"capture": "cursor", "cursor_column": "n", "mode": "append"}
+    if world.destination.kind == "duckdb":
+        with pytest.raises(DataError, match="as text"):
+            world.sync(interval=("6", "9"), **backfill)
+        world.target = "raw.typed_interval"
+    for _ in range(2):
+        for interval in (("6", "9"), ("9", "11"), ("11", "99")):
+            world.sync(interval=interval, column_types={"n": "decimal(20,4)"}, stream="typed", **backfill)
+    assert world.target_rows() == world.source_rows()
+
+
+def test_a_target_that_was_dropped_is_not_half_filled(world: World) -> None:
+    """A cursor stream whose target is gone asks for a full refresh."""
+    world.sync(**MERGE)
+    world.destination.run(f"DROP TABLE {world.target}")
+    world.run_at_source(CHANGE)
+    with pytest.raises(ConfigurationError, match="full_refresh"):
+        world.sync(**MERGE)
+    assert world.sync(full_refresh=True, **MERGE).inserted == 13
+
+
+def test_columns_that_change_behind_their_name(world: World) -> None:
+    """Dropped and added, swapped by renaming, rewritten, filled by an update that no cursor shows."""
+    world.run_at_source("ALTER TABLE item ADD COLUMN a int DEFAULT 1, ADD COLUMN b int DEFAULT 2")
+    world.sync(**MERGE)
+    for change in (
+        "ALTER TABLE item DROP COLUMN a; ALTER TABLE item ADD COLUMN a int DEFAULT 7",
+        "ALTER TABLE item RENAME a TO c; ALTER TABLE item RENAME b TO a; ALTER TABLE item RENAME c TO b",
+        "ALTER TABLE item ALTER a TYPE bigint USING a * 1000",
+        "ALTER TABLE item ADD COLUMN d int DEFAULT 5; UPDATE item SET d = id",
+    ):
+        world.run_at_source(change)
+        world.sync(**MERGE)
+        names = "id, a, b, d" if " d " in change else "id, a, b"
+        assert world.target_rows(names) == world.source_rows(names), change
+
+
+def test_large_counters_are_not_rounded(world: World) -> None:
+    """Ids beyond 2^53, with a lag: nothing between is lost, at the very end of bigint either."""
+    world.run_at_source("ALTER TABLE item ADD COLUMN n bigint UNIQUE; UPDATE item SET n = 9007199254740993 + id")
+    append = {"capture": {"cursor": {"column": "n", "lag": 3}}, "mode": "append"}
+    world.sync(**append)
+    assert len(world.target_rows()) == 6
+    world.run_at_source("INSERT INTO item (id, n) VALUES (100, 9223372036854775807)")
+    world.sync(**append)
+    assert world.target_rows(where="id < 100") == world.source_rows(where="id < 100")
+
+
+def test_a_cursor_in_local_time_behind_utc(world: World) -> None:
+    """A clock that is hours behind moves no checkpoint beyond the rows."""
+    world.run_at_source(
+        "CREATE TABLE local (id int PRIMARY KEY, at timestamp DEFAULT (now() AT TIME ZONE 'America/New_York')); "
+        "INSERT INTO local (id) VALUES (1), (2)"
+    )
+    world.table, world.target = "public.local", "raw.local"
+    append = {"capture": "cursor", "cursor_column": "at", "mode": "append"}
+    world.sync(**append)
+    world.run_at_source("INSERT INTO local (id) VALUES (3)")
+    world.sync(**append)
+    assert world.target_rows("id") == world.source_rows("id")
+
+
+def test_a_damaged_file_is_extracted_again(world: World) -> None:
+    """A retried extract does not trust a manifest whose files were cut short, nor one that is none."""
+    job = world.job(run_id="retry", **MERGE)
+    first = steps(world, job)
+    for path in (world.folder / "stage").rglob("part-*"):
+        path.write_bytes(path.read_bytes()[:-10])
+    second = steps(world, world.job(run_id="retry", **MERGE))
+    assert second.uri != first.uri
+    assert world.sync(run_id="retry", **MERGE).inserted == 9

@@ -79,7 +79,7 @@ class DuckdbDialect(Dialect):
 
     def staged_value(self, column: Column, *, exact: bool) -> str:
         """Return the staged value in the column's own type."""
-        own, type_ = f"r.{self.quote(column.name)}", self.column_type(column)
+        own, type_ = f"_elt_r.{self.quote(column.name)}", self.column_type(column)
         if column.format == "array":
             return f"CAST({types.array_json(own, column.source_type)} AS JSON)"
         if type_ in {"JSON", "UUID"}:
@@ -91,7 +91,7 @@ class DuckdbDialect(Dialect):
     def exact_text(self, column: Column) -> str:
         """Return an exceptional value as text."""
         name = column.name.replace("'", "''")
-        return f"CAST(CAST(r.{self.quote(EXACT)} AS JSON) AS MAP(VARCHAR, VARCHAR))['{name}']"
+        return f"CAST(CAST(_elt_r.{self.quote(EXACT)} AS JSON) AS MAP(VARCHAR, VARCHAR))['{name}']"
 
     def text_value(self, column: Column, expression: str) -> str:
         """Return the expression that reads PostgreSQL's canonical text."""

@@ -9,12 +9,15 @@ from typing import Final
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
 
 from airflow_elt_provider.connectors.postgres.catalog import Relation, SourceColumn, query_rows
-from airflow_elt_provider.connectors.postgres.names import quoted
+from airflow_elt_provider.connectors.postgres.names import literal, quoted
 from airflow_elt_provider.connectors.postgres.selection import Selection
 from airflow_elt_provider.connectors.postgres.session import PG_11
 from airflow_elt_provider.core.checkpoint import Position
 from airflow_elt_provider.core.modes import WriteMode
 
+_UNFIT: Final = frozenset({"money", "box", "_box"})
+"""Types whose value cannot be taken out of the text of the catalog's array."""
+_NO_NUMBER: Final = frozenset({"NaN", "Infinity", "-Infinity"})
 _LEAF_DEFAULTS: Final = """
 WITH RECURSIVE leaf(oid) AS (
     SELECT %s::oid UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN leaf ON i.inhparent = leaf.oid)
@@ -32,19 +35,29 @@ class Additions:
     :param backfill: name in the target -> text of the one value that all earlier rows have (``ADD COLUMN ... DEFAULT``
         moves no row, so no capture would see it).
     :param filled: new columns whose earlier rows have values of their own.
+    :param reshaped: columns of a known name that are others now: dropped and added, renamed into each other, of
+        another type, or of another table.
     """
 
     backfill: Mapping[str, str] = field(default_factory=dict)
     filled: tuple[str, ...] = ()
+    reshaped: tuple[str, ...] = ()
+
+    @property
+    def call_for_everything(self) -> bool:
+        """Whether rows that were read before have to be read again."""
+        return bool(self.filled or self.reshaped)
 
     def notes(self, mode: WriteMode) -> tuple[str, ...]:
         """Say what is done about it."""
-        if not self.filled:
+        if not self.call_for_everything:
             return ()
-        names = ", ".join(self.filled)
+        names = ", ".join(self.filled + self.reshaped)
         if mode is WriteMode.APPEND:
-            return (f"new column {names}: rows appended before keep NULL there; full_refresh=True would fill it",)
-        return (f"new column {names} has values in rows that were read before: reading the whole table once",)
+            return (
+                f"column {names} is new: rows appended before keep what they have; full_refresh=True would fill it",
+            )
+        return (f"column {names} is new, and rows that were read before have values: reading the whole table once",)
 
 
 def find_additions(
@@ -53,23 +66,34 @@ def find_additions(
     """Compare the columns with those of the checkpoint."""
     backfill: dict[str, str] = {}
     filled: list[str] = []
-    for selected in selection.columns:
+    reshaped: list[str] = []
+    before = dict(zip(since.columns, since.shape, strict=False))
+    for selected, now in zip(selection.columns, shape(relation, selection), strict=True):
         column = selected.source
-        if not since.columns or column.name in since.columns:
+        if column.name in since.columns:
+            if before.get(column.name, now) != now:
+                reshaped.append(column.name)
             continue
         added = 0 < since.columns_seen < column.number
-        value = _default(connection, relation, column) if added else None
-        if value is not None:
+        value = _default(connection, relation, column) if since.columns and added else None
+        if value is not None and (since.appends or not _differs(connection, relation, column, where, value)):
             backfill[selected.column.name] = value
-        elif _has_values(connection, relation, column, where):
+        elif since.columns and _has_values(connection, relation, column, where):
             filled.append(column.name)
-    return Additions(backfill, tuple(filled))
+    return Additions(backfill, tuple(filled), tuple(reshaped))
+
+
+def shape(relation: Relation, selection: Selection) -> tuple[str, ...]:
+    """Return what each column is, to see when another one takes its name."""
+    return tuple(f"{relation.oid}.{column.source.number} {column.source.type.declared}" for column in selection.columns)
 
 
 def _default(connection: Connection, relation: Relation, column: SourceColumn) -> str | None:
+    if column.type.name in _UNFIT or column.missing in _NO_NUMBER:
+        return None
     if column.missing is not None or not (relation.kind == "p" or relation.inherited):
         return column.missing
-    if connection.server_version < PG_11 or column.type.name == "money":
+    if connection.server_version < PG_11:
         return None
     # A partitioned table has no rows and so no such value; its partitions have, the same in all unless one was
     # rewritten or came later.
@@ -80,4 +104,12 @@ def _default(connection: Connection, relation: Relation, column: SourceColumn) -
 def _has_values(connection: Connection, relation: Relation, column: SourceColumn, where: str) -> bool:
     name = quoted(column.name)
     sql = f"SELECT EXISTS (SELECT 1 FROM {relation.from_item} WHERE {where} AND {name} IS NOT NULL)"
+    return bool(query_rows(connection, sql)[0][0])
+
+
+def _differs(connection: Connection, relation: Relation, column: SourceColumn, where: str, value: str) -> bool:
+    """Whether a row has got another value since: its cursor may not tell."""
+    name = quoted(column.name)
+    other = f"{name}::pg_catalog.text IS DISTINCT FROM ({literal(value)}::{column.type.declared})::pg_catalog.text"
+    sql = f"SELECT EXISTS (SELECT 1 FROM {relation.from_item} WHERE {where} AND {other})"
     return bool(query_rows(connection, sql)[0][0])

@@ -111,7 +111,7 @@ class CursorColumn:
         if self.family is Family.TIME:
             return f"({self.constant(value)} - {self.span})"
         if self.family is Family.INTEGER:
-            return self.constant(str(max(math.floor(int(value) - self.lag), _SMALLEST[self.type])))
+            return self.constant(str(max(int(value) - math.ceil(self.lag), _SMALLEST[self.type])))
         if self.family is Family.FRACTION and self.lag:
             unit = "numeric" if self.type == "numeric" else "float8"
             return f"({self.constant(value)} - {literal(repr(self.lag))}::pg_catalog.{unit})"

@@ -8,7 +8,7 @@ from typing import Any, Final
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
 
-from airflow_elt_provider.connectors.postgres.capture_cursor import EVERYTHING, CursorColumn, Family
+from airflow_elt_provider.connectors.postgres.capture_cursor import EVERYTHING, THROUGH, CursorColumn, Family
 from airflow_elt_provider.connectors.postgres.catalog import Relation, query_rows
 from airflow_elt_provider.connectors.postgres.names import literal, quoted
 from airflow_elt_provider.connectors.postgres.session import PG_11, PG_14
@@ -135,7 +135,17 @@ class CursorReader:
         )
         if not rows:
             return CursorReading(None, plain, notes=notes)
-        return CursorReading(inside, CursorPosition(column.name, end, column.type, column.upper_sign), notes=notes)
+        return CursorReading(inside, self._reached(inside, end), notes=notes)
+
+    def _reached(self, inside: str, end: str) -> CursorPosition:
+        """Return the position after a range: for times the last value in it, so that rows between that and the clock
+        are found whenever they come, also where the column holds the local time of a zone behind the server's.
+        """
+        column = self.cursor
+        if column.family is not Family.TIME:
+            return CursorPosition(column.name, end, column.type, column.upper_sign)
+        last = self._ask(f"SELECT max({column.value})::text {self._from} AND {inside}")[0]
+        return CursorPosition(column.name, str(last), column.type, THROUGH)
 
     def _end(self) -> str | None:
         if self.cursor.family is Family.TIME:

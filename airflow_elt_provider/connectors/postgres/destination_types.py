@@ -146,6 +146,12 @@ def _digits(mods: tuple[int, ...]) -> tuple[int, int]:
 # --- comparing ---
 
 
+def is_collated(type_: str) -> bool:
+    """Say whether values of a type sort by a collation."""
+    declared = Declared.parse(type_)
+    return declared.base in _COLLATED and not declared.array
+
+
 def comparable(expression: str, type_: str) -> str:
     """Return an expression that is equal exactly when two values are the same, trailing zeros and signs included."""
     declared = Declared.parse(type_)

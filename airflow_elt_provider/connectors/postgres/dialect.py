@@ -46,6 +46,10 @@ class PostgresDialect(Dialect):
         """Return what is equal exactly when two values are the same."""
         return types.comparable(expression, type_)
 
+    def ordered(self, expression: str, type_: str) -> str:
+        """Return an expression that sorts as sources do: text by its bytes, whatever the database's collation."""
+        return f'{expression} COLLATE "C"' if types.is_collated(type_) else expression
+
     # --- staging ---
 
     def staging(self, load: Load) -> Sql:
@@ -104,14 +108,14 @@ class PostgresDialect(Dialect):
 
     def staged_value(self, column: Column, *, exact: bool) -> str:
         """Return the staged value; staging tables are typed as the target would be."""
-        own, type_ = f"r.{self.quote(column.name)}", self.column_type(column)
+        own, type_ = f"_elt_r.{self.quote(column.name)}", self.column_type(column)
         if not exact or column.format or type_ == self.text_type:
             return own
         return f"coalesce({own}, {self.cast(self.exact_text(column), type_)})"
 
     def exact_text(self, column: Column) -> str:
         """Return an exceptional value as text."""
-        return f"(r.{self.quote(EXACT)}::pg_catalog.json ->> {literal(column.name)})"
+        return f"(_elt_r.{self.quote(EXACT)}::pg_catalog.json ->> {literal(column.name)})"
 
     # --- state ---
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
 
-from airflow_elt_provider.connectors.postgres.additions import Additions, find_additions
+from airflow_elt_provider.connectors.postgres.additions import Additions, find_additions, shape
 from airflow_elt_provider.connectors.postgres.capture_cursor import CursorColumn, cursor_column, same_scale
 from airflow_elt_provider.connectors.postgres.catalog import KINDS, Relation, query_rows
 from airflow_elt_provider.connectors.postgres.copy_stream import CopyStream
@@ -60,7 +60,7 @@ class Reading:
         position = Position(
             extraction.capture.name, relation.identity, selection.schema.primary_key, selection.names,
             relation.last_column, CursorPosition(cursor.name, None, cursor.type) if cursor else None,
-            appends=extraction.mode is WriteMode.APPEND,
+            appends=extraction.mode is WriteMode.APPEND, shape=shape(relation, selection),
         )  # fmt: skip
         if since:
             since.refuse_change(position, extraction.stream)
@@ -159,4 +159,4 @@ def _read_cursor(
         return reader.again(before, until.cursor)
     if extraction.mode is WriteMode.APPEND:
         return reader.for_append(before)
-    return reader.for_merge(before, everything=bool(additions.filled))
+    return reader.for_merge(before, everything=additions.call_for_everything)
