@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -566,3 +567,14 @@ def test_a_damaged_file_is_extracted_again(world: World) -> None:
     second = steps(world, world.job(run_id="retry", **MERGE))
     assert second.uri != first.uri
     assert world.sync(run_id="retry", **MERGE).inserted == 9
+
+
+def test_a_table_is_not_merged_into_itself(world: World) -> None:
+    """Two connections to one database, one name."""
+    if world.destination.kind != "postgres":
+        return
+    world.destination = replace(world.destination, dbname=world.dbname)
+    world.target = world.table
+    with pytest.raises(ConfigurationError, match="the very table"):
+        world.sync(**REPLACE)
+    assert len(world.source_rows()) == 9

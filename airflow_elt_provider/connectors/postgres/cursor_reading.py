@@ -138,8 +138,10 @@ class CursorReader:
         return CursorReading(inside, self._reached(inside, end), notes=notes)
 
     def _reached(self, inside: str, end: str) -> CursorPosition:
-        """Return the position after a range: for times the last value in it, so that rows between that and the clock
-        are found whenever they come, also where the column holds the local time of a zone behind the server's.
+        """Return the position after a range.
+
+        For times it is the last value in the range, not the clock: rows between the two are found whenever they come,
+        also where the column holds the local time of a zone behind the server's.
         """
         column = self.cursor
         if column.family is not Family.TIME:

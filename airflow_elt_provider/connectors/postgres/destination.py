@@ -18,6 +18,7 @@ from airflow_elt_provider.connectors.postgres import destination_staging as stag
 from airflow_elt_provider.connectors.postgres.destination_session import Observe, PostgresServer, PostgresSession
 from airflow_elt_provider.connectors.postgres.dialect import PostgresDialect
 from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
+from airflow_elt_provider.connectors.postgres.snapshot import server_identity
 from airflow_elt_provider.core.checkpoint import Checkpoint
 from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.evolve import evolve
@@ -107,6 +108,7 @@ class PostgresDestination:
         self._ensure_state(session)
         place = catalog.find(session, load.target)
         load = _at(load, place)
+        _refuse_itself(session, load)
         evolution = evolve(dialect, load, catalog.describe(session, place))
         if staging.adoptable(load, place):
             session.commit()
@@ -278,6 +280,16 @@ class PostgresDestination:
         """Begin where our own tables are there; asking must not create any."""
         with self._server.session(what, privilege) as session:
             yield session if catalog.has_state(session) else None
+
+
+def _refuse_itself(session: PostgresSession, load: Load) -> None:
+    """Refuse to merge a table into itself."""
+    itself = f"{server_identity(session.connection)}/{PostgresDialect().table(load.target)}"
+    if load.manifest.next_position.source == itself:
+        raise ConfigurationError(
+            f"{load.target} is the very table that {load.manifest.source} was read from.",
+            hint="choose another target_table, or another destination_conn_id",
+        )
 
 
 def _at(load: Load, place: catalog.Place) -> Load:

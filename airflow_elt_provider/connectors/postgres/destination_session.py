@@ -34,6 +34,11 @@ class PostgresSession:
         self.committing = False
 
     @property
+    def connection(self) -> Connection:
+        """The connection itself."""
+        return self._connection
+
+    @property
     def server_version(self) -> int:
         """The server's version as a number, e.g. 180001."""
         return self._connection.server_version

@@ -32,7 +32,7 @@ def open_relation(connection: Connection, extraction: Extraction) -> Relation:
     """
     connection.autocommit = True  # we say BEGIN ourselves: psycopg2's comes with the first statement, without READ ONLY
     with translate(f"opening {extraction.source}"):
-        server = _server(connection)
+        server = server_identity(connection)
         if extraction.query is not None:
             _run(connection, _BEGIN)
             return read_query(connection, extraction.query, server)
@@ -64,7 +64,7 @@ def _run(connection: Connection, sql: str) -> None:
         cursor.execute(sql)
 
 
-def _server(connection: Connection) -> str:
+def server_identity(connection: Connection) -> str:
     """Return the identity of cluster and database; of the database alone where the role may not ask for more."""
     allowed = (
         f"SELECT COALESCE(has_function_privilege(to_regprocedure('{_SYSTEM}'), 'EXECUTE'), false), current_database()"
