@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TRIED = ("tests/contract/test_types.py", "tests/cli", "tests/airflow/test_examples.py")
+TRIED = ("tests/airflow/test_examples.py", "tests/contract/test_types.py", "tests/cli")
 
 
 def interpreter(version: str) -> str | None:
