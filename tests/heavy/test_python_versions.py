@@ -15,13 +15,10 @@ TRIED = ("tests/airflow/test_examples.py", "tests/contract/test_types.py", "test
 def interpreter(version: str) -> str | None:
     """Return a Python of that version, None where the machine has none."""
     uv = Path(sys.executable).with_name("uv")
-    found = subprocess.run(
-        [uv, "python", "find", "--no-python-downloads", "--no-project", version],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return found.stdout.strip() or None
+    find = [uv, "python", "find", "--no-python-downloads", "--no-project", version]
+    found = subprocess.run(find, capture_output=True, text=True, check=False).stdout.strip()
+    by_pyenv = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}*/bin/python"))
+    return found or (str(by_pyenv[-1]) if by_pyenv else None)
 
 
 @pytest.mark.heavy
