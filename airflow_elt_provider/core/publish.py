@@ -1,6 +1,6 @@
 """The merge: what happens, in which order, inside one transaction of the destination.
 
-The caller opens the transaction, commits it when :func:`publish` returns and rolls it back when it raises; it also
+The caller opens the transaction, commits it when :meth:`Publication.run` returns and rolls it back when it raises; it also
 holds whatever lock keeps other writers of the same target away.
 """
 
@@ -20,12 +20,7 @@ from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.plan import Merging
 from airflow_elt_provider.core.receipt import Receipt
 from airflow_elt_provider.core.state import Session, read_receipt
-from airflow_elt_provider.errors import (
-    DataError,
-    DeleteRatioError,
-    StaleLoadError,
-    TransientError,
-)
+from airflow_elt_provider.errors import DataError, DeleteRatioError, StaleLoadError, TransientError
 
 
 @dataclass
