@@ -1,7 +1,7 @@
 """The merge: what happens, in which order, inside one transaction of the destination.
 
-The caller opens the transaction, commits it when :meth:`Publication.run` returns and rolls it back when it raises; it also
-holds whatever lock keeps other writers of the same target away.
+The caller opens the transaction, commits it when :meth:`Publication.run` returns and rolls it back when it raises; it
+also holds whatever lock keeps other writers of the same target away.
 """
 
 from __future__ import annotations
