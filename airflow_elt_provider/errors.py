@@ -7,8 +7,11 @@
     │   ├── QuarantineExceededError more bad rows than ``max_quarantined_rows``
     │   ├── DeleteRatioError        more deletes than ``max_delete_ratio`` lets through
     │   └── StaleLoadError          somebody merged this stream since the load was extracted
+    ├── RemoteSyncError         a remote sync ended without success, and the remote says that a retry may help
     ├── TransientError          the same call may go well later: let Airflow retry
-    │   └── RateLimitedError        ... after ``retry_after`` seconds
+    │   ├── RateLimitedError        ... after ``retry_after`` seconds
+    │   ├── UnreachableError        the request never reached the server
+    │   └── AnswerLostError         the request was sent, its answer never came: the server may have done it
     └── UncertainCommitError    the answer to COMMIT was lost and could not be asked for again
 
 A message says the value and the place; ``hint`` says the remedy.
@@ -70,6 +73,18 @@ class RateLimitedError(TransientError):
     def __init__(self, message: str, *, retry_after: float, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+
+
+class UnreachableError(TransientError):
+    """A request that certainly was not carried out: no connection came about."""
+
+
+class AnswerLostError(TransientError):
+    """A request that may or may not have been carried out: it was sent, and the answer never came, or broke off."""
+
+
+class RemoteSyncError(EltError):
+    """A remote sync failed or was cancelled, for a reason that a retry may outlive."""
 
 
 class UncertainCommitError(EltError):

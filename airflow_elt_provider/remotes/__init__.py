@@ -1,0 +1,1 @@
+"""Somebody else's sync engine: Airbyte, Fivetran, Digdag, driven over HTTP."""

@@ -1,0 +1,95 @@
+"""Asks a remote: with the right headers, within its rate, and with one more attempt where a token was refused."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+from airflow_elt_provider.errors import EltError
+from airflow_elt_provider.remotes.auth import Guard, is_from_iap
+from airflow_elt_provider.remotes.flow import Answer, Flow, Pause, Request
+from airflow_elt_provider.remotes.refusals import refusal
+from airflow_elt_provider.remotes.settings import RemoteSettings
+
+_UNAUTHORIZED = 401
+
+
+class Budget:
+    """So many calls in so many seconds, spread evenly once the first of them are spent.
+
+    :param burst: calls that need not wait.
+    """
+
+    def __init__(self, calls: int, seconds: float, burst: int) -> None:
+        self._every, self._span = seconds / calls, seconds / calls * burst
+        self._free_at = 0.0
+        self._lock = threading.Lock()
+
+    def take(self) -> float:
+        """Take one call; return the seconds to wait before it."""
+        with self._lock:
+            now = time.monotonic()
+            self._free_at = max(self._free_at, now - self._span) + self._every
+            return max(0.0, self._free_at - now)
+
+
+class Session:
+    """Asks one remote.
+
+    :param guards: what is shown on the way, the outermost guard first.
+    :param budget: the rate that the remote's account allows.
+    """
+
+    def __init__(self, settings: RemoteSettings, guards: Sequence[Guard] = (), budget: Budget | None = None) -> None:
+        self.settings = settings
+        self._guards = guards
+        self._budget = budget
+
+    def ask(self, request: Request) -> Flow[Answer]:
+        """Ask, and return the application's answer, whatever its status says short of a refusal.
+
+        :raises ConfigurationError: for a login page, a redirect, a refused token or refused credentials.
+        :raises RateLimitedError: when the server asks for time.
+        :raises TransientError: when there was no answer.
+        """
+        answer = yield from self._once(request)
+        if answer.status == _UNAUTHORIZED and self._forget(request, answer):
+            answer = yield from self._once(request)
+        error = refusal(request, answer, self.settings)
+        if error:
+            raise error
+        return answer
+
+    def attempt(self, request: Request) -> Flow[Answer | EltError]:
+        """Ask, and return the refusal instead of raising it."""
+        try:
+            return (yield from self.ask(request))
+        except EltError as error:
+            return error
+
+    def _once(self, request: Request) -> Flow[Answer]:
+        wait = self._budget.take() if self._budget else 0.0
+        if wait > 0:
+            yield Pause(wait)
+        headers = yield from self._headers(request)
+        answer: Answer = yield request.with_headers(headers)
+        return answer
+
+    def _headers(self, request: Request) -> Flow[Mapping[str, str]]:
+        headers: dict[str, str] = {}
+        for guard in self._shown(request):
+            shown = yield from guard.header()
+            if shown:
+                headers[shown[0]] = shown[1].reveal()
+        return headers
+
+    def _shown(self, request: Request) -> list[Guard]:
+        if request.bare:
+            return []
+        return [guard for guard in self._guards if guard.proxy or not request.plain]
+
+    def _forget(self, request: Request, answer: Answer) -> bool:
+        """Drop the token of the one guard that refused it."""
+        asked = [guard for guard in self._shown(request) if guard.proxy == is_from_iap(answer)]
+        return any([guard.forget() for guard in asked])

@@ -1,0 +1,111 @@
+"""How Digdag reads requests and refuses them."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from aiohttp import web
+
+from tests.fakes.digdag_model import Attempt, Project, Workflow, instant
+from tests.fakes.http_fake import answer
+
+
+class RefusedError(Exception):
+    """An answer that is not 200."""
+
+    def __init__(self, status: int, message: str) -> None:
+        """Describe the answer."""
+        super().__init__(message)
+        self.response = answer({"message": message, "status": status}, status)
+
+
+def object_of(body: bytes) -> dict[str, Any]:
+    """Read a body that must be a JSON object."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise RefusedError(400, "Unable to process JSON")
+    return found
+
+
+def needed(request: web.Request, name: str) -> str:
+    """Return a part of the query that must be there."""
+    if name not in request.query:
+        raise RefusedError(400, f"{name}= is required")
+    return request.query[name]
+
+
+def number_of(request: web.Request, name: str) -> int | None:
+    """Return a part of the query that is a number; another word makes the path one that does not exist."""
+    try:
+        return int(request.query[name]) if name in request.query else None
+    except ValueError:
+        raise RefusedError(404, "HTTP 404 Not Found") from None
+
+
+def moment_of(wanted: dict[str, Any]) -> datetime:
+    """Return the session time that is asked for; it must have an offset."""
+    try:
+        moment = datetime.fromisoformat(str(wanted.get("sessionTime")))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise RefusedError(400, f"sessionTime is not valid: {wanted.get('sessionTime')}")
+    return moment
+
+
+def workflows_of(project: Project, revision: str | None) -> list[Workflow]:
+    """Return the workflows of a revision, of the newest when none is named."""
+    if revision is None:
+        return project.latest().workflows
+    for one in project.revisions:
+        if one.name == revision:
+            return one.workflows
+    raise RefusedError(404, f"Resource does not exist: revision name={revision}")
+
+
+def workflow_of(project: Project, revision: str | None, name: str) -> Workflow:
+    """Return the workflow of this name."""
+    for workflow in workflows_of(project, revision):
+        if workflow.name == name:
+            return workflow
+    raise RefusedError(404, f"Resource does not exist: workflow name={name}")
+
+
+def schedule_row(workflow: Workflow) -> dict[str, Any]:
+    """Return the schedule of a workflow, whose next session is at `workflow.schedule`."""
+    assert workflow.schedule
+    planned = datetime.fromisoformat(workflow.schedule)
+    return {
+        "id": workflow.id,
+        "project": workflow.project.named(),
+        "workflow": {"id": workflow.id, "name": workflow.name},
+        "nextRunTime": instant(planned.timestamp()),
+        "nextScheduleTime": planned.isoformat(),
+        "disabledAt": None,
+    }
+
+
+def file_row(attempt: Attempt, name: str, task: str, content: bytes) -> dict[str, Any]:
+    """Return a log file as lists show it."""
+    return {
+        "fileName": name,
+        "fileSize": len(content),
+        "taskName": task,
+        "fileTime": instant(attempt.created),
+        "agentId": "1@fake",
+        "direct": None,
+    }
+
+
+def asked(attempt: Attempt, project: str | None, workflow: str | None, last_id: int | None) -> bool:
+    """Whether an attempt is in a list; a workflow without a project is not looked at."""
+    if last_id is not None and int(attempt.id) >= last_id:
+        return False
+    if project is None:
+        return True
+    return attempt.workflow.project.name == project and workflow in {None, attempt.workflow.name}
