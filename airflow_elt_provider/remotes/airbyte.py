@@ -164,7 +164,8 @@ class Airbyte:
         return self._dialect
 
     def _detected(self) -> Flow[Dialect]:
-        wanted, refused = self.session.settings.api, []
+        wanted = self.session.settings.api
+        refused: list[str] = []
         if wanted in {"auto", "public_v1"}:
             for prefix in PREFIXES:
                 if (yield from self._answers(f"{prefix}/health", refused)):

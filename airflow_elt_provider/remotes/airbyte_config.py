@@ -40,7 +40,8 @@ class ConfigApi:
 
     def _workspace(self, source_id: Any) -> Flow[str]:
         """0.40 tells the workspace of a source, not that of a connection. Only links need it."""
-        answer = yield from self._session.attempt(Request("POST", f"{PREFIX}/sources/get", body={"sourceId": source_id}))
+        request = Request("POST", f"{PREFIX}/sources/get", body={"sourceId": source_id})
+        answer = yield from self._session.attempt(request)
         return str(answer.json().get("workspaceId") or "") if isinstance(answer, Answer) and answer.is_json else ""
 
     def jobs(self, connection_id: str, *, above: int = 0, since: datetime | None = None) -> Flow[list[Job]]:
@@ -86,7 +87,7 @@ class ConfigApi:
             jobs = yield from self.jobs(watch.remote_id)
             return newest_success(jobs, watch)
         job = yield from self.job(watch.job_id)
-        return job.sighting() if job else None
+        return job.sighting() if job else Sighting.of_lost(watch)
 
     def details(self, job_id: str) -> Flow[JsonObject | None]:
         return (yield from job_details(self._session, job_id))

@@ -129,12 +129,16 @@ def report_of(job: Job, details: JsonObject | None, url: str) -> Report:
         url=url,
         started_at=iso(job.created),
         finished_at=iso(attempt.get("endedAt") or job.updated),
-        rows=_first(job.rows, totals.get("recordsCommitted"), attempt.get("recordsSynced"), totals.get("recordsEmitted")),
-        bytes=_first(job.bytes, totals.get("bytesCommitted"), attempt.get("bytesSynced"), totals.get("bytesEmitted")),
+        rows=_first(job.rows, _total("records", totals, attempt)),
+        bytes=_first(job.bytes, _total("bytes", totals, attempt)),
         attempts=len(attempts) or None,
         streams=[_stream(value, job) for value in attempt.get("streamStats") or []],
         **_failure(attempt, last, job),
     )
+
+
+def _total(what: str, totals: JsonObject, attempt: JsonObject) -> int | None:
+    return _first(totals.get(f"{what}Committed"), attempt.get(f"{what}Synced"), totals.get(f"{what}Emitted"))
 
 
 def _stream(value: JsonObject, job: Job) -> StreamReport:
@@ -154,7 +158,7 @@ def _failure(attempt: JsonObject, last: JsonObject, job: Job) -> JsonObject:
         return {}
     failures: list[JsonObject] = (attempt.get("failureSummary") or {}).get("failures") or []
     said = [_sentence(failure) for failure in failures]
-    final = any(failure.get("failureType") == "config_error" or failure.get("retryable") is False for failure in failures)
+    final = any(one.get("failureType") == "config_error" or one.get("retryable") is False for one in failures)
     lines = ((last.get("logs") or {}).get("logLines")) or []
     return {"reason": "; ".join(said), "retryable": not final, "log_tail": [str(line) for line in lines[-LOG_LINES:]]}
 

@@ -53,7 +53,7 @@ class Window:
         if many:
             self._reach_back(new)
         if self._since is not None:
-            found.update((yield from self._changed(watches)))
+            found.update((yield from self._changed(self._since, watches)))
         missing = [watch for watch in new if watch not in found] + self._overdue(watches, found)
         room = MOST_REQUESTS if many or not new else max(_FEW, MOST_REQUESTS // 2)
         found.update((yield from self._one_by_one(missing[:room])))
@@ -67,8 +67,8 @@ class Window:
         if begun:
             self._since = min([*begun, self._since] if self._since else begun)
 
-    def _changed(self, watches: Sequence[Watch]) -> Flow[dict[Watch, Sighting]]:
-        jobs, pages, more = yield from self._listed()
+    def _changed(self, since: datetime, watches: Sequence[Watch]) -> Flow[dict[Watch, Sighting]]:
+        jobs, pages, more = yield from self._listed(since)
         before = self._newest
         times = [job.updated for job in jobs if job.updated]
         if times:
@@ -77,17 +77,16 @@ class Window:
         # several pages is listed once more in the next round. Unless there is more: then we go on from here.
         settled = self._newest if pages == 1 or more else before
         if settled:
-            self._since = max(self._since, settled - _OVERLAP) if self._since else settled - _OVERLAP
+            self._since = max(since, settled - _OVERLAP)
         return _matched(jobs, watches)
 
-    def _listed(self) -> Flow[tuple[list[Job], int, bool]]:
-        assert self._since is not None
-        jobs = yield from self._page(self._since, 0, PAGE)
+    def _listed(self, since: datetime) -> Flow[tuple[list[Job], int, bool]]:
+        jobs = yield from self._page(since, 0, PAGE)
         pages = 1
         full = len(jobs) == PAGE
         while full and pages < MOST_REQUESTS:
             count = min(PAGES_AT_ONCE, MOST_REQUESTS - pages)
-            batch = yield Together([self._page(self._since, (pages + n) * PAGE, PAGE) for n in range(count)])
+            batch = yield Together([self._page(since, (pages + n) * PAGE, PAGE) for n in range(count)])
             pages += count
             full = len(batch[-1]) == PAGE
             for page in batch:
@@ -110,7 +109,7 @@ class Window:
             return (yield from self._of_connection(watch))
         job = yield from self._job(watch.job_id)
         if job is None:
-            return None
+            return Sighting.of_lost(watch)
         if job.updated and self._since is None:
             self._since = job.updated
         return job.sighting()

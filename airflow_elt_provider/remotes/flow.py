@@ -155,19 +155,18 @@ def run(flow: Flow[_T], transport: Transport, sleep: Callable[[float], Any] = ti
             return sleep(step.seconds)
         if isinstance(step, Call):
             return step.function()
-        return _all_or_first_failure([attempt(lambda flow=flow: run(flow, transport, sleep)) for flow in step.flows])
+        return _all_or_first_failure([attempt(run, flow, transport, sleep) for flow in step.flows])
 
-    def attempt(function: Callable[[], Any]) -> Any:
+    def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return function()
+            return function(*arguments)
         except EltError as error:
             return error
 
     given = None
     try:
         while True:
-            step = _resume(flow, given)
-            given = attempt(lambda step=step: perform(step))
+            given = attempt(perform, _resume(flow, given))
     except StopIteration as end:
         outcome: _T = end.value
         return outcome

@@ -12,7 +12,8 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
@@ -59,7 +60,9 @@ def _decided(iap: Iap, settings: RemoteSettings, transport: Callable[[], Transpo
         mode = "signed_jwt" if iap.audience.startswith(("https://", "http://")) else "id_token"
     if mode == "signed_jwt":
         return mode, iap.audience or f"{settings.origin}/*"
-    return mode, iap.audience or discovered_audience(transport().send(Request("GET", "/", accept="text/html")), settings)
+    if iap.audience:
+        return mode, iap.audience
+    return mode, discovered_audience(transport().send(Request("GET", "/", accept="text/html")), settings)
 
 
 def discovered_audience(answer: Answer, settings: RemoteSettings) -> str:
@@ -89,16 +92,17 @@ def id_token(iap: Iap, audience: str) -> str:
     with _explained(iap):
         source = _credentials(iap)
         if isinstance(source, service_account.Credentials):
+            uri = source._token_uri  # noqa: SLF001 - there is no other way to it
             minting: Any = service_account.IDTokenCredentials(
-                source.signer, source.service_account_email, source._token_uri, audience  # noqa: SLF001
+                source.signer, source.service_account_email, uri, audience
             )
         elif isinstance(source, impersonated_credentials.Credentials):
             minting = impersonated_credentials.IDTokenCredentials(source, audience, include_email=True)
         elif isinstance(source, compute_engine.Credentials):
             minting = compute_engine.IDTokenCredentials(_request(), audience, use_metadata_identity_endpoint=True)
         elif isinstance(source, external_account.Credentials):
-            return _ask_iam(source, _own_account(source), "generateIdToken", {"audience": audience,
-                            "includeEmail": True})["token"]  # fmt: skip
+            body = {"audience": audience, "includeEmail": True}
+            return str(_ask_iam(source, _own_account(source), "generateIdToken", body)["token"])
         else:
             raise _no_service_account(iap, source)
         minting.refresh(_request())
@@ -250,35 +254,30 @@ def _denied(account: str, said: str) -> ConfigurationError:
     )
 
 
-class _explained:
+@contextmanager
+def _explained(iap: Iap) -> Iterator[None]:
     """Turn google-auth's errors into ours. Their texts hold no token."""
+    from google.auth import exceptions
 
-    def __init__(self, iap: Iap) -> None:
-        self._iap = iap
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: object) -> None:
-        from google.auth import exceptions
-
-        if error is None or isinstance(error, EltError):
-            return
-        if isinstance(error, exceptions.DefaultCredentialsError):
-            raise ConfigurationError(
-                f"There are no Google credentials for Identity-Aware Proxy: {_short(error)}",
-                hint="set google_conn_id or keyfile_dict, or run where a metadata server is (Composer, GKE, GCE)",
-            ) from None
+    try:
+        yield
+    except EltError:
+        raise
+    except exceptions.DefaultCredentialsError as error:
+        raise ConfigurationError(
+            f"There are no Google credentials for Identity-Aware Proxy: {_short(error)}",
+            hint="set google_conn_id or keyfile_dict, or run where a metadata server is (Composer, GKE, GCE)",
+        ) from None
+    except (exceptions.GoogleAuthError, ValueError) as error:
         if isinstance(error, exceptions.TransportError) or getattr(error, "retryable", False):
             raise TransientError(f"Google did not answer when asked for a token: {_short(error)}") from None
-        if isinstance(error, exceptions.GoogleAuthError | ValueError):
-            account = self._iap.impersonate[-1] if self._iap.impersonate else "the service account"
-            if str(_FORBIDDEN) in str(error) or "denied" in str(error).lower():
-                raise _denied(account, _short(error)) from None
-            raise ConfigurationError(
-                f"Google gives no token for Identity-Aware Proxy: {_short(error)}",
-                hint="check the key, iap_impersonate and iap_audience of the connection",
-            ) from None
+        account = iap.impersonate[-1] if iap.impersonate else "the service account"
+        if str(_FORBIDDEN) in str(error) or "denied" in str(error).lower():
+            raise _denied(account, _short(error)) from None
+        raise ConfigurationError(
+            f"Google gives no token for Identity-Aware Proxy: {_short(error)}",
+            hint="check the key, iap_impersonate and iap_audience of the connection",
+        ) from None
 
 
 def _short(error: BaseException) -> str:

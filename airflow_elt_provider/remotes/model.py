@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -59,6 +59,7 @@ class Sighting:
     :param word: the remote's own status.
     :param known: whether we know that word.
     :param note: what a person should hear of it besides, "" for nothing.
+    :param lost: whether the server says that it has no such run: it may have forgotten it in a restart.
     """
 
     job_id: str
@@ -69,6 +70,12 @@ class Sighting:
     rows: int | None = None
     bytes: int | None = None
     note: str = ""
+    lost: bool = False
+
+    @classmethod
+    def of_lost(cls, watch: Watch) -> Self:
+        """Return the sighting of a run that the server does not know."""
+        return cls(watch.job_id, Phase.ACTIVE, "unknown to the server", known=False, lost=True)
 
     @property
     def ended(self) -> bool:
@@ -247,7 +254,7 @@ def parse_time(text: str | float | None) -> datetime | None:
         return None
     if isinstance(text, int | float):
         return datetime.fromtimestamp(text, UTC)
-    value = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    value = datetime.fromisoformat(text)
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
@@ -263,5 +270,3 @@ def already_running(remote: str, order: Order, what: str) -> ConfigurationError:
         f"{remote}: {order.remote_id} is being synced by somebody else ({what}), and on_running='fail'.",
         hint="wait for it and clear the task, or use on_running='adopt' or 'wait'",
     )
-
-

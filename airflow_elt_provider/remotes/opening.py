@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.remotes.auth import Guard, Minted, of_application
 from airflow_elt_provider.remotes.flow import Flow, run
 from airflow_elt_provider.remotes.iap import mint_for
@@ -15,9 +16,7 @@ from airflow_elt_provider.remotes.transports import RequestsTransport
 TokenFlow = Callable[[RemoteSettings, Session], Flow[Token]]
 
 
-def open_session(
-    settings: RemoteSettings, *, token: TokenFlow | None = None, budget: Budget | None = None
-) -> Session:
+def open_session(settings: RemoteSettings, *, token: TokenFlow | None = None, budget: Budget | None = None) -> Session:
     """Return a session that shows every guard on the way what it wants.
 
     :param token: how the application exchanges client id and secret for a token.
@@ -25,7 +24,11 @@ def open_session(
     before = _of_proxy(settings)
 
     def mint() -> Token:
-        assert token is not None
+        if token is None:
+            raise ConfigurationError(
+                f"Connection {settings.name!r} has auth='client_credentials', which this remote does not know.",
+                hint="use basic",
+            )
         return _alone(settings, token(settings, Session(settings, before)))
 
     return Session(settings, [*before, *of_application(settings, mint)], budget)
@@ -47,5 +50,3 @@ def _alone(settings: RemoteSettings, flow: Flow[Token]) -> Token:
         return run(flow, transport)
     finally:
         transport.close()
-
-

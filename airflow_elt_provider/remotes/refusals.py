@@ -7,8 +7,8 @@ pages; the bodies are what it really says.
 from __future__ import annotations
 
 import re
-from email.utils import parsedate_to_datetime
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -37,6 +37,15 @@ def refusal(request: Request, answer: Answer, settings: RemoteSettings) -> EltEr
         return _redirected(answer, settings)
     if is_from_iap(answer) and status in {_UNAUTHORIZED, _FORBIDDEN}:
         return _refused_by_iap(answer, settings)
+    if status in {_UNAUTHORIZED, _FORBIDDEN, _PROXY_AUTH}:
+        return _refused_by_application(request, answer, settings)
+    if not answer.is_json and request.accept == "application/json" and _is_page(answer):
+        return _page(request, answer, settings)
+    return _busy(request, answer, settings)
+
+
+def _busy(request: Request, answer: Answer, settings: RemoteSettings) -> EltError | None:
+    status = answer.status
     if status == _TOO_MANY:
         seconds = retry_after(answer)
         return RateLimitedError(
@@ -45,10 +54,6 @@ def refusal(request: Request, answer: Answer, settings: RemoteSettings) -> EltEr
         )
     if status >= _SERVER:
         return AnswerLostError(f"{request} at {settings.base_url} answered {status}.{_said(answer)}")
-    if status in {_UNAUTHORIZED, _FORBIDDEN, _PROXY_AUTH}:
-        return _refused_by_application(request, answer, settings)
-    if not answer.is_json and request.accept == "application/json" and _is_page(answer):
-        return _page(request, answer, settings)
     return None
 
 
@@ -141,7 +146,7 @@ def _is_page(answer: Answer) -> bool:
 
 
 def _page(request: Request, answer: Answer, settings: RemoteSettings) -> EltError:
-    if _LOGIN_HOST in answer.text or re.search(r'type=.?password|sign ?in|log ?in', answer.text, re.IGNORECASE):
+    if _LOGIN_HOST in answer.text or re.search(r"type=.?password|sign ?in|log ?in", answer.text, re.IGNORECASE):
         return ConfigurationError(
             f"{request} at {settings.base_url} answered with a login page.",
             hint="a proxy stands in front: for Identity-Aware Proxy set iap_mode and iap_audience",

@@ -92,4 +92,4 @@ class Session:
     def _forget(self, request: Request, answer: Answer) -> bool:
         """Drop the token of the one guard that refused it."""
         asked = [guard for guard in self._shown(request) if guard.proxy == is_from_iap(answer)]
-        return any([guard.forget() for guard in asked])
+        return any([guard.forget() for guard in asked])  # noqa: C419 - all of them, not up to the first

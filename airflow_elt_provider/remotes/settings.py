@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar, cast, get_args
 from urllib.parse import urlsplit, urlunsplit
 
+from airflow_elt_provider.core.connection import ConnectionParts
 from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import ConfigurationError
 
@@ -79,14 +80,8 @@ class RemoteSettings:
 
 
 def parse_settings(
-    conn_id: str,
+    connection: ConnectionParts,
     *,
-    host: str | None,
-    port: int | None,
-    schema: str | None,
-    login: str | None,
-    password: str | None,
-    extra: Mapping[str, Any],
     default_host: str = "",
     default_auth: Auth | None = None,
     google_credentials: Callable[[str], Any] | None = None,
@@ -98,15 +93,14 @@ def parse_settings(
     :param google_credentials: returns the google-auth credentials of a Google connection by its id; may block.
     :raises ConfigurationError: for a field that cannot be meant; secrets are not shown.
     """
-    given = _Fields(conn_id, extra)
-    guessed = default_auth or ("basic" if login or password else "none")
-    auth = given.choice("auth", guessed, Auth)
+    given = _Fields(connection.conn_id, connection.extra)
+    guessed = default_auth or ("basic" if connection.login or connection.password else "none")
     settings = RemoteSettings(
-        base_url=_base_url(conn_id, host or default_host, port, schema),
-        name=conn_id,
-        auth=auth,
-        user=login or "",
-        password=Secret(password) if password else None,
+        base_url=_base_url(connection, default_host),
+        name=connection.conn_id,
+        auth=given.choice("auth", guessed, Auth),
+        user=connection.login or "",
+        password=connection.password,
         iap=_iap(given, google_credentials),
         api=given.choice("api", "auto", Api),
         headers=given.headers(),
@@ -177,17 +171,19 @@ def _iap(given: _Fields, google_credentials: Callable[[str], Any] | None) -> Iap
     )
 
 
-def _base_url(conn_id: str, host: str, port: int | None, schema: str | None) -> str:
-    text = host.strip()
+def _base_url(connection: ConnectionParts, default: str) -> str:
+    text, name = (connection.host or default).strip(), f"Connection {connection.conn_id!r}"
     if not text:
-        raise ConfigurationError(f"Connection {conn_id!r} has no host.", hint="give the server's name or its URL")
-    parts = urlsplit(text if "://" in text else f"{schema or 'https'}://{text}")
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
+        raise ConfigurationError(f"{name} has no host.", hint="give the server's name or its URL")
+    parts = urlsplit(text if "://" in text else f"{connection.schema or 'https'}://{text}")
+    if "@" in parts.netloc:
+        raise ConfigurationError(f"{name} has a user in its host.", hint="login and password have fields of their own")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
         raise ConfigurationError(
-            f"Connection {conn_id!r} has host={host!r}, schema={schema!r}.",
-            hint="give a host name, or a URL as https://host/prefix, without user, password and query",
+            f"{name} has host={text!r}, schema={connection.schema!r}.",
+            hint="give a host name, or a URL as https://host/prefix, without a query",
         )
-    netloc = parts.netloc if parts.port or not port else f"{parts.netloc}:{port}"
+    netloc = parts.netloc if parts.port or not connection.port else f"{parts.netloc}:{connection.port}"
     return urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", ""))
 
 

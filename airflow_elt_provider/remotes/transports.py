@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import socket
 import ssl
 import tempfile
 from functools import cache
@@ -44,7 +45,7 @@ class RequestsTransport:
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.verify = ca_file(settings)
         self._session.cert = client_files(settings)
-        self._session.proxies = self._proxies()  # type: ignore[assignment]
+        self._session.proxies = self._proxies()
 
     def _proxies(self) -> dict[str, str]:
         if self._settings.proxy:
@@ -182,24 +183,27 @@ def _translated(error: Exception, request: Request, settings: RemoteSettings) ->
     refused = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
     if refused is not None and ("CERTIFICATE" in str(refused).upper() or "ALERT" in str(refused).upper()):
         return _certificate(refused, what)
-    if any("getaddrinfo" in str(cause) or "NameResolution" in type(cause).__name__ or
-           "Name or service not known" in str(cause) or "name resolution" in str(cause)
-           for cause in causes):  # fmt: skip
-        return UnreachableError(
-            f"{what}: no such host.", hint="correct the host of the connection, or this machine's DNS"
-        )
+    early = _not_sent(error, what, causes)
+    if early:
+        return early
+    if isinstance(error, requests.Timeout | httpx.TimeoutException):
+        return AnswerLostError(f"{what}: no answer within {request.timeout or settings.timeout:g} s.")
+    return AnswerLostError(f"{what}: the connection broke ({type(error).__name__}).")
+
+
+def _not_sent(error: Exception, what: str, causes: list[BaseException]) -> UnreachableError | None:
+    """Return the error for a request that certainly did not arrive."""
+    if any(isinstance(cause, socket.gaierror) or "name resolution" in str(cause) for cause in causes):
+        hint = "correct the host of the connection, or this machine's DNS"
+        return UnreachableError(f"{what}: no such host.", hint=hint)
     if isinstance(error, requests.ConnectTimeout | httpx.ConnectTimeout | httpx.PoolTimeout):
-        return UnreachableError(
-            f"{what}: no connection within {CONNECT_SECONDS:.0f} s.", hint="is there a route, and is the port open?"
-        )
+        hint = "is there a route, and is the port open?"
+        return UnreachableError(f"{what}: no connection within {CONNECT_SECONDS:.0f} s.", hint=hint)
     if isinstance(error, requests.exceptions.ProxyError | httpx.ProxyError):
         return UnreachableError(f"{what}: the HTTP proxy refused.", hint="check proxy, or HTTPS_PROXY and NO_PROXY")
     if isinstance(error, httpx.ConnectError) or any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return UnreachableError(f"{what}: connection refused.", hint="does the server run, and is the port right?")
-    seconds = request.timeout or settings.timeout
-    if isinstance(error, requests.Timeout | httpx.TimeoutException):
-        return AnswerLostError(f"{what}: no answer within {seconds:g} s.")
-    return AnswerLostError(f"{what}: the connection broke ({type(error).__name__}).")
+    return None
 
 
 def _certificate(error: ssl.SSLError, what: str) -> ConfigurationError:
@@ -215,9 +219,9 @@ def _certificate(error: ssl.SSLError, what: str) -> ConfigurationError:
     )
 
 
-def _causes(error: BaseException) -> list[Any]:
+def _causes(error: BaseException) -> list[BaseException]:
     """Return the error and all that led to it, the ones that clients keep in their arguments included."""
-    found: list[Any] = []
+    found: list[BaseException] = []
     waiting: list[Any] = [error]
     while waiting:
         one = waiting.pop()

@@ -8,36 +8,25 @@
 from __future__ import annotations
 
 import argparse
-import tarfile
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 from aiohttp import web
 
-from tests.fakes.digdag_control import ConflictError, DigdagControl
-from tests.fakes.digdag_model import Attempt, Project, Workflow, workflows_in
-from tests.fakes.digdag_wire import (
-    RefusedError,
-    asked,
-    file_row,
-    moment_of,
-    needed,
-    number_of,
-    object_of,
-    schedule_row,
-    workflow_of,
-    workflows_of,
-)
+from tests.fakes.digdag_control import ConflictError
+from tests.fakes.digdag_model import Attempt
+from tests.fakes.digdag_projects import DigdagProjects
+from tests.fakes.digdag_tasks import file_row, log_files, states, task_rows
+from tests.fakes.digdag_wire import RefusedError, asked, check_type, moment_of, number_of, object_of, params_of
 from tests.fakes.http_fake import answer
 from tests.fakes.serving import basic, serve, stats
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Thing = TypeVar("Thing")
 OPEN = {"/_stats", "/api/version"}
 PAGE = 100
 
 
-class FakeDigdag(DigdagControl):
+class FakeDigdag(DigdagProjects):
     """The HTTP side."""
 
     def __init__(self, user: str | None = None, password: str | None = None, **tls: Any) -> None:
@@ -55,6 +44,7 @@ class FakeDigdag(DigdagControl):
             ("GET", "/api/projects/{id}", self._get_project),
             ("GET", "/api/projects/{id}/workflows", self._list_workflows),
             ("GET", "/api/projects/{id}/workflows/{name}", self._get_workflow),
+            ("GET", "/api/projects/{id}/sessions", self._list_sessions),
             ("GET", "/api/projects/{id}/secrets", self._list_secrets),
             ("PUT", "/api/projects/{id}/secrets/{key}", self._put_secret),
             ("DELETE", "/api/projects/{id}/secrets/{key}", self._delete_secret),
@@ -74,13 +64,12 @@ class FakeDigdag(DigdagControl):
         return [stats(self), *(web.route(method, path, self._handle(work)) for method, path, work in served)]
 
     async def admit(self, request: web.Request) -> web.StreamResponse | None:
-        """Refuse strangers."""
+        """Refuse strangers, without telling them how to present themselves."""
         known = self.credentials is None or request.headers.get("Authorization") == self.credentials
         if known or request.path in OPEN:
             return None
-        refused = RefusedError(401, "Unauthorized").response
-        refused.headers["WWW-Authenticate"] = 'Basic realm="digdag"'
-        return refused
+        is_told = "Authorization" in request.headers
+        return RefusedError(401, "unauthorized" if is_told else "Missing Authorization header").response
 
     def _handle(self, work: Callable[[web.Request, bytes], web.StreamResponse]) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -100,96 +89,31 @@ class FakeDigdag(DigdagControl):
     def _nothing(self, request: web.Request, body: bytes) -> web.StreamResponse:
         raise RefusedError(404, "HTTP 404 Not Found")
 
-    # --- projects and workflows ---
-
-    def _project_by_name(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        return answer(self._named(needed(request, "name")).row())
-
-    def _list_projects(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        name = request.query.get("name")
-        return answer({"projects": [one.row() for one in self.projects.values() if name in {None, one.name}]})
-
-    def _get_project(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        return answer(self._project(request).row())
-
-    def _put_project(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        """Store a tar.gz as a new revision; a revision of that name is a conflict, whatever is in it."""
-        name, revision = needed(request, "project"), needed(request, "revision")
-        try:
-            workflows = workflows_in(body)
-        except (tarfile.TarError, OSError, EOFError) as error:
-            raise RefusedError(400, f"The archive is not a tar.gz: {error}") from None
-        project = self.project_named(name)
-        if project and any(one.name == revision for one in project.revisions):
-            raise RefusedError(409, f"revision already exists: {revision}")
-        project = self.new_revision(name, revision, body)
-        for workflow, tasks in workflows.items():
-            self.add_workflow(name, workflow, tasks)
-        return answer(project.row())
-
-    def _list_workflows(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        name = request.query.get("name")
-        found = workflows_of(self._project(request), request.query.get("revision"))
-        return answer({"workflows": [one.row() for one in found if name in {None, one.name}]})
-
-    def _get_workflow(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        revision = request.query.get("revision")
-        return answer(workflow_of(self._project(request), revision, request.match_info["name"]).row())
-
-    def _workflow_by_name(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        project = self._named(needed(request, "project"))
-        return answer(workflow_of(project, request.query.get("revision"), needed(request, "name")).row())
-
-    def _workflow_by_id(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        return answer(self._workflow(request.match_info["id"]).row())
-
-    def _list_schedules(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        """Of the newest revisions only; `schedule` of a workflow is the time of its next session."""
-        newest = [one for project in self.projects.values() for one in project.latest().workflows if one.schedule]
-        return answer({"schedules": [schedule_row(one) for one in newest]})
-
-    # --- secrets: only their names ever leave ---
-
-    def _list_secrets(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        return answer({"secrets": [{"key": key} for key in self._project(request).secrets]})
-
-    def _put_secret(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        project, value = self._project(request), object_of(body).get("value")
-        if not isinstance(value, str):
-            raise RefusedError(400, "value is required")
-        project.secrets[request.match_info["key"]] = value
-        return answer({"key": request.match_info["key"], "project": project.named()})
-
-    def _delete_secret(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        project, key = self._project(request), request.match_info["key"]
-        if project.secrets.pop(key, None) is None:
-            raise RefusedError(404, f"secret not found: {key}")
-        return answer({"key": key, "project": project.named()})
-
     # --- attempts ---
 
     def _put_attempt(self, request: web.Request, body: bytes) -> web.StreamResponse:
         """Start an attempt, or answer 409 with the one that exists; at the limit it is 400 even then."""
-        wanted = object_of(body)
+        wanted = object_of(request, body)
+        moment, params = moment_of(wanted), params_of(wanted)
         workflow = self._workflow(str(wanted.get("workflowId")))
         skipped = self._skipped(wanted["resume"]) if wanted.get("resume") else ()
         running = self.running_count()
         if running >= self.most_running:
             raise RefusedError(400, f"Too many attempts running. Limit: {self.most_running}, Current: {running}")
-        moment, retry, params = moment_of(wanted), wanted.get("retryAttemptName"), wanted.get("params") or {}
         try:
+            retry = wanted.get("retryAttemptName")
             return answer(self.start_attempt(workflow, moment, retry, params, "api", skipped).row())
         except ConflictError as conflict:
             return answer(conflict.attempt.row(), 409)
 
     def _skipped(self, resume: dict[str, Any]) -> tuple[str, ...]:
         attempt = self._attempt(str(resume.get("attemptId")))
-        states = attempt.states(self.clock())
-        tasks = list(states)
+        found = states(attempt, self.clock())
+        tasks = list(found)
         if resume.get("mode") == "failed":
             if attempt.status == "success":
                 raise RefusedError(400, "Resuming successfully completed attempts is not supported")
-            return tuple(task for task in tasks if states[task] == "success")
+            return tuple(task for task in tasks if found[task] == "success")
         if resume.get("mode") != "from":
             raise RefusedError(400, f"Unknown resuming mode: {resume.get('mode')}")
         matching = [task for task in tasks if f"+{attempt.workflow.name}{task}".endswith(str(resume.get("from")))]
@@ -198,12 +122,10 @@ class FakeDigdag(DigdagControl):
         return tuple(tasks[: tasks.index(matching[0])])
 
     def _list_attempts(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        """List the newest first, and of a session only the last; a workflow without a project is not looked at."""
+        """List the newest first, and of a session only the last; only the project must exist."""
         project, workflow = request.query.get("project"), request.query.get("workflow")
         if project is not None:
-            found = self._named(project)
-            if workflow is not None:
-                workflow_of(found, None, workflow)
+            self._named(project)
         size, last = number_of(request, "page_size") or PAGE, number_of(request, "last_id")
         if size > PAGE:
             raise RefusedError(400, f"page_size must not be larger than {PAGE}")
@@ -220,57 +142,36 @@ class FakeDigdag(DigdagControl):
         return answer(self._attempt(request.match_info["id"]).row())
 
     def _list_retries(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        """List the other attempts of the session."""
+        """List all attempts of the session, this one too."""
         attempt = self._attempt(request.match_info["id"])
-        return answer({"attempts": [one.row() for one in attempt.session.attempts if one is not attempt]})
+        return answer({"attempts": [one.row() for one in attempt.session.attempts]})
 
     def _list_tasks(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        return answer({"tasks": self._attempt(request.match_info["id"]).task_rows(self.clock())})
+        return answer({"tasks": task_rows(self._attempt(request.match_info["id"]), self.clock())})
 
     def _kill(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        """Ask for the end of an attempt; a second request is a conflict too."""
+        """Ask for the end of an attempt, as often as one likes while it runs; told is what it was before."""
+        check_type(request, body, "application/json")
         attempt = self._attempt(request.match_info["id"])
-        if attempt.status != "running" or attempt.cancel_requested:
+        if attempt.status != "running":
             raise RefusedError(409, "Session attempt already killed or finished")
+        before = attempt.row()
         self.request_kill(attempt)
-        return web.Response(status=204)
+        return answer(before)
 
     # --- logs ---
 
     def _list_files(self, request: web.Request, body: bytes) -> web.StreamResponse:
         """List the log files, with `task` those of the tasks whose full name begins with it."""
         attempt, task = self._attempt(request.match_info["id"]), request.query.get("task", "")
-        files = attempt.files(self.clock()).items()
+        files = log_files(attempt, self.clock()).items()
         return answer({"files": [file_row(attempt, name, *file) for name, file in files if file[0].startswith(task)]})
 
     def _get_file(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        files = self._attempt(request.match_info["id"]).files(self.clock())
+        files = log_files(self._attempt(request.match_info["id"]), self.clock())
         if request.match_info["name"] not in files:
             raise RefusedError(404, f"Log file not found: {request.match_info['name']}")
         return web.Response(body=files[request.match_info["name"]][1], content_type="application/gzip")
-
-    # --- what a path or a query names ---
-
-    def _named(self, name: str) -> Project:
-        project = self.project_named(name)
-        if project is None:
-            raise RefusedError(404, f"Resource does not exist: project name={name}")
-        return project
-
-    def _project(self, request: web.Request) -> Project:
-        return _found(self.projects, request.match_info["id"], "project")
-
-    def _workflow(self, name: str) -> Workflow:
-        return _found(self.workflows, name, "workflow")
-
-    def _attempt(self, name: str) -> Attempt:
-        return _found(self.attempts, name, "attempt")
-
-
-def _found(things: Mapping[str, Thing], name: str, kind: str) -> Thing:
-    if name not in things:
-        raise RefusedError(404, f"Resource does not exist: {kind} id={name}")
-    return things[name]
 
 
 def main() -> None:

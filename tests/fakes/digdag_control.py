@@ -6,6 +6,7 @@ import itertools
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,12 +25,23 @@ class ConflictError(Exception):
         self.attempt = attempt
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How an attempt goes: it takes `seconds`; a bad one fails at `task`, the last one when not named."""
+
+    seconds: float | None
+    outcome: Outcome = "success"
+    task: str | None = None
+    message: str = "The task failed."
+
+
 class DigdagControl(FakeServer):
     """State and control.
 
-    An attempt ends `run_seconds` after its start with `outcome` (both as they are at its start), or, when that is
-    None, only by `finish`, `fail` or a kill. A killed attempt is done `kill_seconds` after the request, or never when
-    that is None. What is due happens when the next request or control call comes, with the time at which it was due.
+    An attempt goes as `plan` says at its start: it ends `run_seconds` later with `outcome`, or, when that is None,
+    only by `finish`, `fail` or a kill. A kill lets the running task go on for `kill_seconds` (None: for ever). An
+    attempt whose task has failed runs on for `error_seconds`. What is due happens when the next request or control
+    call comes, with the time at which it was due.
     """
 
     def __init__(self, **tls: Any) -> None:
@@ -39,6 +51,8 @@ class DigdagControl(FakeServer):
         self.run_seconds: float | None = None
         self.outcome: Outcome = "success"
         self.kill_seconds: float | None = 0.0
+        self.error_seconds = 0.0
+        self.plan: Callable[[Attempt], Plan] = lambda attempt: Plan(self.run_seconds, self.outcome)
         self.most_running = 100
         self.projects: dict[str, Project] = {}
         self.workflows: dict[str, Workflow] = {}
@@ -105,13 +119,14 @@ class DigdagControl(FakeServer):
             self._close(self._running(attempt_id), "success", self.clock())
 
     def fail(self, attempt_id: str, task: str | None = None, message: str = "The task failed.") -> None:
-        """End an attempt badly, at `task` (the last one when not named)."""
+        """Let `task` fail (the last one when not named), which ends the attempt."""
         with self.lock:
             attempt = self._running(attempt_id)
-            if task is not None and (task not in attempt.workflow.tasks or task in attempt.done_before):
+            if task is not None and task not in attempt.tasks_to_run():
                 raise LookupError(f"attempt {attempt_id} does not run {task}")
-            attempt.failed_task, attempt.message = task, message
+            attempt.planned_task, attempt.message = task, message
             self._close(attempt, "error", self.clock())
+            self.settle()
 
     def kill_by_someone(self, attempt_id: str) -> None:
         """Let somebody else kill an attempt."""
@@ -145,8 +160,8 @@ class DigdagControl(FakeServer):
     def settle(self) -> None:
         """Let everything happen that was due by now."""
         now = self.clock()
-        due = [(at, name, status) for name, (at, status) in self._ends.items() if at <= now]
-        for at, name, status in sorted(due):
+        while due := [(at, name, status) for name, (at, status) in self._ends.items() if at <= now]:
+            at, name, status = min(due)
             self._close(self.attempts[name], status, at)
 
     def start_attempt(
@@ -167,26 +182,39 @@ class DigdagControl(FakeServer):
                 raise ConflictError(other)
         now, index = self.clock(), len(session.attempts) + 1
         attempt = Attempt(self._new_id(), workflow, session, retry_name, params, by, now, index)
-        attempt.planned_seconds, attempt.done_before = self.run_seconds, done_before
+        attempt.done_before = done_before
         self._sessions[key] = session
         session.attempts.append(attempt)
         self.attempts[attempt.id] = attempt
         self._started.append(attempt)
-        if self.run_seconds is not None:
-            self._ends[attempt.id] = (now + self.run_seconds, self.outcome)
+        self._follow(attempt, self.plan(attempt))
         return attempt
+
+    def _follow(self, attempt: Attempt, plan: Plan) -> None:
+        attempt.planned_seconds, attempt.planned_task, attempt.message = plan.seconds, plan.task, plan.message
+        if plan.seconds is not None:
+            self._ends[attempt.id] = (attempt.created + plan.seconds, plan.outcome)
 
     def running_count(self) -> int:
         """How many attempts run."""
         return sum(attempt.status == "running" for attempt in self.attempts.values())
 
+    def sessions_of(self, project: Project, workflow: str | None) -> list[Session]:
+        """Return the sessions of a project, or of one workflow of it, the newest first."""
+        found = [
+            one for (owner, name, _), one in self._sessions.items() if owner == project.id and workflow in {None, name}
+        ]
+        return sorted(found, key=lambda session: int(session.id), reverse=True)
+
     def request_kill(self, attempt: Attempt) -> None:
-        """Ask an attempt to end."""
-        attempt.cancel_requested = True
+        """Ask an attempt to end; asking again changes nothing."""
         self.killed.append(attempt.id)
+        if attempt.cancel_requested:
+            return
+        attempt.cancel_requested, attempt.killed_at = True, self.clock()
         self._ends.pop(attempt.id, None)
         if self.kill_seconds is not None:
-            self._ends[attempt.id] = (self.clock() + self.kill_seconds, "killed")
+            self._ends[attempt.id] = (attempt.killed_at + self.kill_seconds, "killed")
             self.settle()
 
     def _new_id(self) -> str:
@@ -195,13 +223,16 @@ class DigdagControl(FakeServer):
     def _running(self, attempt_id: str) -> Attempt:
         self.settle()
         attempt = self.attempts[attempt_id]
-        if attempt.status != "running":
+        if attempt.status != "running" or attempt.failed_at is not None:
             raise LookupError(f"attempt {attempt_id} is not running")
         return attempt
 
     def _close(self, attempt: Attempt, status: Status, at: float) -> None:
+        """End an attempt; one that fails has a failed task first."""
         self._ends.pop(attempt.id, None)
-        attempt.status, attempt.finished = status, at
-        if status == "error" and attempt.failed_task is None:
-            attempt.failed_task = attempt.workflow.tasks[-1] if attempt.workflow.tasks else None
-            attempt.message = attempt.message or "The task failed."
+        if status == "error" and attempt.failed_at is None:
+            attempt.failed_at = at
+            attempt.failed_task = attempt.planned_task or next(reversed(attempt.tasks_to_run()), None)
+            self._ends[attempt.id] = (at + self.error_seconds, "error")
+        else:
+            attempt.status, attempt.finished = status, at

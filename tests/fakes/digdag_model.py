@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import re
@@ -97,10 +96,27 @@ class Session:
     time: datetime
     attempts: list[Attempt] = field(default_factory=list)
 
+    def row(self) -> dict[str, Any]:
+        """The session as it is answered, with less of its last attempt than attempts themselves tell."""
+        last = self.attempts[-1].row()
+        told = ("id", "retryAttemptName", "done", "success", "cancelRequested", "params", "createdAt", "finishedAt")
+        return {
+            "id": self.id,
+            "project": last["project"],
+            "workflow": last["workflow"],
+            "sessionUuid": self.uuid,
+            "sessionTime": last["sessionTime"],
+            "lastAttempt": {name: last[name] for name in told},
+        }
+
 
 @dataclass
 class Attempt:
-    """One try of a session. `by`: "api", or whoever a test names; `done_before`: tasks that a resume skips."""
+    """One try of a session.
+
+    `by`: "api", or whoever a test names; `done_before`: tasks that a resume skips. From `killed_at` on no further task
+    begins; from `failed_at` on a task is `error`, though the attempt may run a moment longer.
+    """
 
     id: str
     workflow: Workflow
@@ -111,13 +127,20 @@ class Attempt:
     created: float
     index: int
     planned_seconds: float | None = None
+    planned_task: str | None = None
     done_before: tuple[str, ...] = ()
     status: Status = "running"
     cancel_requested: bool = False
+    killed_at: float | None = None
+    failed_at: float | None = None
     finished: float | None = None
     failed_task: str | None = None
     message: str = ""
     logs: dict[str, str] = field(default_factory=dict)
+
+    def tasks_to_run(self) -> list[str]:
+        """The tasks that a resume does not skip."""
+        return [task for task in self.workflow.tasks if task not in self.done_before]
 
     def row(self) -> dict[str, Any]:
         """The attempt as it is answered; what does not apply is null."""
@@ -140,86 +163,27 @@ class Attempt:
             "status": self.status,
         }
 
-    def states(self, now: float) -> dict[str, str]:
-        """The state of each task: one after the other, each as long as the others."""
-        left = [task for task in self.workflow.tasks if task not in self.done_before]
-        states = dict.fromkeys(self.done_before, "success")
-        reached = self._reached(len(left), now)
-        for number, task in enumerate(left):
-            states[task] = self._state(task, number - reached)
-        return {task: states[task] for task in self.workflow.tasks}
 
-    def _reached(self, count: int, now: float) -> int:
-        if self.failed_task is not None:
-            return [task for task in self.workflow.tasks if task not in self.done_before].index(self.failed_task)
-        elapsed = (self.finished or now) - self.created
-        return min(count - 1, int(elapsed / self.planned_seconds * count)) if self.planned_seconds else 0
+@dataclass(frozen=True)
+class Written:
+    """What the fake understands of a .dig file: the outermost tasks and the zone."""
 
-    def _state(self, task: str, distance: int) -> str:
-        if self.status == "success" or distance < 0:
-            return "success"
-        if self.status == "killed":
-            return "canceled"
-        if task == self.failed_task:
-            return "error"
-        return "running" if distance == 0 and self.status == "running" else "blocked"
-
-    def task_rows(self, now: float) -> list[dict[str, Any]]:
-        """The root, which groups, and the tasks."""
-        root = f"+{self.workflow.name}"
-        roots = {"running": "planned", "success": "success", "error": "group_error", "killed": "canceled"}
-        rows = [self._task_row(1, root, roots[self.status], now)]
-        for number, (task, state) in enumerate(self.states(now).items(), start=2):
-            rows.append(self._task_row(number, root + task, state, now))
-        return rows
-
-    def _task_row(self, number: int, full_name: str, state: str, now: float) -> dict[str, Any]:
-        first = int(self.id) * 1000
-        return {
-            "id": str(first + number),
-            "fullName": full_name,
-            "parentId": None if number == 1 else str(first + 1),
-            "upstreams": [str(first + number - 1)] if number > 2 else [],
-            "isGroup": number == 1,
-            "state": state,
-            "cancelRequested": self.cancel_requested,
-            "config": {} if number == 1 else {"echo>": full_name},
-            "exportParams": {},
-            "storeParams": {},
-            "stateParams": {},
-            "error": {"message": self.message, "stacktrace": ""} if state == "error" else {},
-            "startedAt": None if state == "blocked" else instant(self.created),
-            "updatedAt": instant(self.finished or now),
-            "retryAt": None,
-        }
-
-    def files(self, now: float) -> dict[str, tuple[str, bytes]]:
-        """The log files of the tasks that started: the task's full name and the gzip of its log, by file name."""
-        files: dict[str, tuple[str, bytes]] = {}
-        for number, (task, state) in enumerate(self.states(now).items()):
-            if task in self.done_before or state == "blocked":
-                continue
-            full_name = f"+{self.workflow.name}{task}"
-            text = self.logs.get(task) or self._log(full_name, state)
-            name = f"{full_name}@{int(self.created):08x}{number:08x}.1%40fake.log.gz"
-            files[name] = (full_name, gzip.compress(text.encode(), mtime=0))
-        return files
-
-    def _log(self, full_name: str, state: str) -> str:
-        lines = [f"{instant(self.created)} [INFO] {full_name}: echo>: {full_name}"]
-        if state == "error":
-            lines.append(f"{instant(self.finished)} [ERROR] Task {full_name} failed.\n{self.message}")
-        return "\n".join(lines) + "\n"
+    tasks: list[str]
+    timezone: str
 
 
-def workflows_in(archive: bytes) -> dict[str, list[str]]:
-    """Return the names of the tasks of each .dig file in a tar.gz; only outermost tasks of plain files are seen."""
-    found: dict[str, list[str]] = {}
+def workflows_in(archive: bytes) -> dict[str, Written]:
+    """Return what each plain .dig file of a tar.gz says, by the name of its workflow."""
+    found: dict[str, Written] = {}
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as files:
         for member in files:
             name = member.name.removeprefix("./")
             content = files.extractfile(member)
             if content and name.endswith(".dig") and "/" not in name:
-                text = content.read().decode()
-                found[name.removesuffix(".dig")] = re.findall(r"^(\+[\w-]+):", text, re.MULTILINE)
+                found[name.removesuffix(".dig")] = _written(content.read().decode())
     return found
+
+
+def _written(text: str) -> Written:
+    zone = re.search(r"""^timezone:\s*["']?([\w/+-]+)""", text, re.MULTILINE)
+    return Written(re.findall(r"^(\+[\w-]+):", text, re.MULTILINE), zone[1] if zone else "UTC")

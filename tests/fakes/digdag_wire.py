@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,8 @@ from aiohttp import web
 
 from tests.fakes.digdag_model import Attempt, Project, Workflow, instant
 from tests.fakes.http_fake import answer
+
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)")
 
 
 class RefusedError(Exception):
@@ -21,8 +24,15 @@ class RefusedError(Exception):
         self.response = answer({"message": message, "status": status}, status)
 
 
-def object_of(body: bytes) -> dict[str, Any]:
+def check_type(request: web.Request, body: bytes, wanted: str) -> None:
+    """Refuse a body of another type; no body at all needs none."""
+    if (body or "Content-Type" in request.headers) and request.content_type != wanted:
+        raise RefusedError(400, "Cannot consume content type")
+
+
+def object_of(request: web.Request, body: bytes) -> dict[str, Any]:
     """Read a body that must be a JSON object."""
+    check_type(request, body, "application/json")
     try:
         found = json.loads(body)
     except ValueError:
@@ -48,14 +58,25 @@ def number_of(request: web.Request, name: str) -> int | None:
 
 
 def moment_of(wanted: dict[str, Any]) -> datetime:
-    """Return the session time that is asked for; it must have an offset."""
+    """Return the session time that is asked for; it must be ISO, with an offset."""
+    told = str(wanted.get("sessionTime"))
     try:
-        moment = datetime.fromisoformat(str(wanted.get("sessionTime")))
+        moment = datetime.fromisoformat(told) if MOMENT.fullmatch(told) else None
     except ValueError:
         moment = None
-    if moment is None or moment.tzinfo is None:
-        raise RefusedError(400, f"sessionTime is not valid: {wanted.get('sessionTime')}")
+    if moment is None:
+        raise RefusedError(400, f"sessionTime is not valid: {told}")
     return moment
+
+
+def params_of(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of an attempt, which must be there."""
+    params = wanted.get("params")
+    if not isinstance(params, dict):
+        raise RefusedError(
+            400, "Cannot build RestSessionAttemptRequest, some of required attributes are not set [params]"
+        )
+    return params
 
 
 def workflows_of(project: Project, revision: str | None) -> list[Workflow]:
@@ -87,18 +108,6 @@ def schedule_row(workflow: Workflow) -> dict[str, Any]:
         "nextRunTime": instant(planned.timestamp()),
         "nextScheduleTime": planned.isoformat(),
         "disabledAt": None,
-    }
-
-
-def file_row(attempt: Attempt, name: str, task: str, content: bytes) -> dict[str, Any]:
-    """Return a log file as lists show it."""
-    return {
-        "fileName": name,
-        "fileSize": len(content),
-        "taskName": task,
-        "fileTime": instant(attempt.created),
-        "agentId": "1@fake",
-        "direct": None,
     }
 
 

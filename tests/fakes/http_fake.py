@@ -87,7 +87,7 @@ class FakeServer:
     """
 
     def __init__(self, *, certificate: Certificate | None = None, clients: Authority | None = None) -> None:
-        """Describe a server; with `certificate` it speaks TLS, with `clients` only to those with a certificate of it."""
+        """Describe a server; `certificate` makes it speak TLS, `clients` only to those with a certificate."""
         self.lock = threading.RLock()
         self.latency = 0.0
         self.requests: deque[Seen] = deque(maxlen=REMEMBERED)
@@ -172,7 +172,9 @@ class FakeServer:
 
     def asked(self, path: str, method: str = ".*") -> list[Seen]:
         """Return the requests whose path and method fit these patterns."""
-        return [seen for seen in list(self.requests) if re.search(path, seen.path) and re.fullmatch(method, seen.method)]
+        return [
+            seen for seen in list(self.requests) if re.search(path, seen.path) and re.fullmatch(method, seen.method)
+        ]
 
     # --- inside ---
 
