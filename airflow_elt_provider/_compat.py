@@ -11,11 +11,21 @@ if TYPE_CHECKING:
         AssetAlias,
         BaseHook,
         BaseOperator,
+        BaseOperatorLink,
+        BaseSensorOperator,
         Connection,
         Context,
+        PokeReturnValue,
         TaskGroup,
     )
-    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+    from airflow.sdk.exceptions import (
+        AirflowException,
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+        AirflowTaskTimeout,
+    )
 else:
     try:
         from airflow.sdk import (
@@ -23,8 +33,11 @@ else:
             AssetAlias,
             BaseHook,
             BaseOperator,
+            BaseOperatorLink,
+            BaseSensorOperator,
             Connection,
             Context,
+            PokeReturnValue,
             TaskGroup,
         )
     except ImportError:  # Airflow 2
@@ -32,26 +45,49 @@ else:
         from airflow.datasets import DatasetAlias as AssetAlias
         from airflow.hooks.base import BaseHook
         from airflow.models.baseoperator import BaseOperator
+        from airflow.models.baseoperatorlink import BaseOperatorLink
         from airflow.models.connection import Connection
+        from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
         from airflow.utils.context import Context
         from airflow.utils.task_group import TaskGroup
     try:
-        from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+        from airflow.sdk.exceptions import (
+            AirflowException,
+            AirflowFailException,
+            AirflowNotFoundException,
+            AirflowSensorTimeout,
+            AirflowSkipException,
+            AirflowTaskTimeout,
+        )
     except ImportError:  # before Airflow 3.2
-        from airflow.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+        from airflow.exceptions import (
+            AirflowException,
+            AirflowFailException,
+            AirflowNotFoundException,
+            AirflowSensorTimeout,
+            AirflowSkipException,
+            AirflowTaskTimeout,
+        )
 
 __all__ = [
     "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowSensorTimeout",
+    "AirflowSkipException",
+    "AirflowTaskTimeout",
     "Asset",
     "AssetAlias",
     "BaseHook",
     "BaseOperator",
+    "BaseOperatorLink",
+    "BaseSensorOperator",
     "Connection",
     "Context",
+    "PokeReturnValue",
     "TaskGroup",
     "alias_is_registered",
+    "default_deferrable",
     "setting",
 ]
 
@@ -60,6 +96,12 @@ def setting(name: str) -> str | None:
     """Return an option of section ``[elt]`` of Airflow's configuration, None where it is not set."""
     value: Any = _configuration().get("elt", name, fallback=None)
     return value or None
+
+
+def default_deferrable() -> bool:
+    """Return option ``default_deferrable`` of section ``[operators]``: what operators do that are not told."""
+    value: bool = _configuration().getboolean("operators", "default_deferrable", fallback=False)
+    return value
 
 
 def _configuration() -> Any:

@@ -6,13 +6,16 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 from airflow_elt_provider.hooks.forms import DUCKDB, Form
+from airflow_elt_provider.hooks.remote_forms import REMOTE_FORMS
 
 NAME: Final = "airflow-elt-provider"
 _DOCS: Final = "https://github.com/airflow-elt-provider/airflow-elt-provider/tree/main/docs"
 _PACKAGE: Final = "airflow_elt_provider"
 
-_INTEGRATIONS: Final = (("ELT", ""), ("PostgreSQL", "postgres"), ("DuckDB", "duckdb"), ("Files", "files"))
-_OPERATORS: Final = ("checkpoint", "extract", "stage", "merge", "sync", "discover", "gc")
+_INTEGRATIONS: Final = (("ELT", ""), ("PostgreSQL", "postgres"), ("DuckDB", "duckdb"), ("Files", "files"),
+                        ("Airbyte", "airbyte"), ("Fivetran", "fivetran"), ("Digdag", "digdag"))  # fmt: skip
+_OPERATORS: Final = ("checkpoint", "extract", "stage", "merge", "sync", "discover", "gc", "remote")
+_FORMS: Final = (DUCKDB, *REMOTE_FORMS)
 
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "stage": {
@@ -44,12 +47,15 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {"integration-name": "ELT", "python-modules": [f"{_PACKAGE}.operators.{name}" for name in _OPERATORS]}
         ],
+        "sensors": [{"integration-name": "ELT", "python-modules": [f"{_PACKAGE}.sensors.remote"]}],
+        "triggers": [{"integration-name": "ELT", "python-modules": [f"{_PACKAGE}.triggers.remote"]}],
+        "extra-links": [f"{_PACKAGE}.links.RemoteSyncLink"],
         "hooks": [
             {"integration-name": name, "python-modules": [f"{_PACKAGE}.hooks.{module}"]}
             for name, module in _INTEGRATIONS
             if module
         ],
-        "connection-types": [form.provider_entry() for form in (DUCKDB,) if not _has_other_owner(form)],
+        "connection-types": [form.provider_entry() for form in _FORMS if not _has_other_owner(form)],
         "config": {
             "elt": {
                 "description": "Defaults of the operators of airflow-elt-provider.",

@@ -1,8 +1,8 @@
-"""The one stair between the storeys: which connection type belongs to which hook, source, destination and stage.
+"""The one stair between the storeys: connection type -> hook, source, destination, stage, remote.
 
 A row names its classes as import strings, ``module:name``, so that reading the table imports none of them. Another
 package adds rows by the entry-point group ``airflow_elt_provider.systems``, whose entries are a :class:`System`, a
-:class:`StageKind`, or a list of them.
+:class:`StageKind`, a :class:`RemoteKind`, or a list of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from airflow_elt_provider.errors import ConfigurationError
 
@@ -57,6 +57,25 @@ class StageKind:
     distribution: str = "airflow-elt-provider"
 
 
+@dataclass(frozen=True)
+class RemoteKind:
+    """A remote sync engine.
+
+    :param conn_type: Airflow connection type that leads to it.
+    :param hook: its hook, which has ``get_remote()``.
+    :param remote: its class.
+    """
+
+    name: str
+    conn_type: str
+    hook: str
+    remote: str
+    extra: str = ""
+    distribution: str = "airflow-elt-provider"
+
+
+Row: TypeAlias = System | StageKind | RemoteKind
+
 SYSTEMS: Final = (
     System(
         name="postgres",
@@ -88,25 +107,45 @@ STAGES: Final = (
         extra="amazon",
     ),
 )
+REMOTES: Final = (
+    RemoteKind(
+        name="airbyte",
+        conn_type="eltairbyte",
+        hook=f"{_PACKAGE}.hooks.airbyte:EltAirbyteHook",
+        remote=f"{_PACKAGE}.remotes.airbyte:Airbyte",
+    ),
+    RemoteKind(
+        name="fivetran",
+        conn_type="eltfivetran",
+        hook=f"{_PACKAGE}.hooks.fivetran:EltFivetranHook",
+        remote=f"{_PACKAGE}.remotes.fivetran:Fivetran",
+    ),
+    RemoteKind(
+        name="digdag",
+        conn_type="eltdigdag",
+        hook=f"{_PACKAGE}.hooks.digdag:EltDigdagHook",
+        remote=f"{_PACKAGE}.remotes.digdag:Digdag",
+    ),
+)
 
 
 @cache
-def rows() -> tuple[System | StageKind, ...]:
+def rows() -> tuple[Row, ...]:
     """Return all rows: ours, then those of other packages.
 
     :raises ConfigurationError: when an entry of another package is no row.
     """
-    return (*SYSTEMS, *STAGES, *_foreign_rows())
+    return (*SYSTEMS, *STAGES, *REMOTES, *_foreign_rows())
 
 
-def _foreign_rows() -> Iterator[System | StageKind]:
+def _foreign_rows() -> Iterator[Row]:
     for entry in entry_points(group=GROUP):
         value = entry.load()
         for row in value if isinstance(value, Iterable) else [value]:
-            if not isinstance(row, System | StageKind):
+            if not isinstance(row, Row):
                 raise ConfigurationError(
                     f"Entry point {entry.name!r} of group {GROUP!r} gives {row!r}.",
-                    hint=f"it must be a System or a StageKind; correct or remove {entry.value!r}",
+                    hint=f"it must be a System, a StageKind or a RemoteKind; correct or remove {entry.value!r}",
                 )
             yield row
 
@@ -119,6 +158,26 @@ def systems() -> tuple[System, ...]:
 def stage_kinds() -> tuple[StageKind, ...]:
     """Return the rows that are stages."""
     return tuple(row for row in rows() if isinstance(row, StageKind))
+
+
+def remote_kinds() -> tuple[RemoteKind, ...]:
+    """Return the rows that are remotes."""
+    return tuple(row for row in rows() if isinstance(row, RemoteKind))
+
+
+def find_remote(conn_type: str, conn_id: str) -> RemoteKind:
+    """Return the remote of a connection type.
+
+    :raises ConfigurationError: names the connection, its type, and the types that would do.
+    """
+    for row in remote_kinds():
+        if row.conn_type == conn_type:
+            return row
+    known = ", ".join(sorted(row.conn_type for row in remote_kinds()))
+    raise ConfigurationError(
+        f"Connection {conn_id!r} has type {conn_type!r}, which is no remote sync engine.",
+        hint=f"use a connection of one of these types: {known}",
+    )
 
 
 def find_system(conn_type: str, conn_id: str, role: str) -> System:
@@ -151,7 +210,7 @@ def find_stage(uri: str) -> StageKind:
     raise ConfigurationError(f"{uri!r} is not the URI of a stage.", hint=f"use one that begins with {known}")
 
 
-def resolve(text: str, row: System | StageKind) -> Any:
+def resolve(text: str, row: Row) -> Any:
     """Import what a row names.
 
     :raises ConfigurationError: when the row's optional dependency is not installed; gives the pip command.
@@ -166,9 +225,9 @@ def resolve(text: str, row: System | StageKind) -> Any:
         raise missing_extra(row, missing) from error
 
 
-def missing_extra(row: System | StageKind, module: str) -> ConfigurationError:
+def missing_extra(row: Row, module: str) -> ConfigurationError:
     """Return the error for an optional dependency that is not installed."""
-    what = f"The system {row.name!r}" if isinstance(row, System) else f"A stage at {row.scheme}://"
+    what = f"A stage at {row.scheme}://" if isinstance(row, StageKind) else f"The system {row.name!r}"
     return ConfigurationError(
         f"{what} needs the Python package {module!r}, which is not installed.",
         hint=f"pip install '{row.distribution}[{row.extra}]'",

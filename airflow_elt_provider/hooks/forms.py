@@ -11,14 +11,21 @@ from typing import Any, Final
 class Field:
     """A field of the form that is kept in the connection's extra.
 
-    :param kind: its JSON type: ``string``, ``number``, ``integer`` or ``boolean``.
+    :param kind: its JSON type: ``string``, ``number``, ``integer``, ``boolean`` or ``object``.
     :param help: one sentence below the field.
+    :param choices: the values it may have; () for any.
+    :param secret: whether the form hides what is typed. Airflow masks the saved value by the *name* of the field
+        only (``airflow._shared.secrets_masker``): a secret field is named with one of its words.
+    :param multiline: whether it is a box of several lines.
     """
 
     name: str
     label: str
     kind: str
     help: str
+    choices: tuple[str, ...] = ()
+    secret: bool = False
+    multiline: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,10 +59,12 @@ class Form:
             widgets, fields = import_module("flask_appbuilder.fieldwidgets"), import_module("wtforms")
         except ImportError:
             return {}
-        return {
-            field.name: fields.StringField(field.label, widget=widgets.BS3TextFieldWidget(), description=field.help)
-            for field in self.fields
-        }
+        found = {}
+        for field in self.fields:
+            kind = fields.PasswordField if field.secret and not field.multiline else fields.StringField
+            widget = widgets.BS3PasswordFieldWidget if kind is fields.PasswordField else widgets.BS3TextFieldWidget
+            found[field.name] = kind(field.label, widget=widget(), description=_help(field))
+        return found
 
     def provider_entry(self) -> dict[str, Any]:
         """Return the entry of ``connection-types`` in the provider info."""
@@ -71,7 +80,18 @@ class Form:
 
 def _conn_field(field: Field) -> dict[str, Any]:
     # Without "null" Airflow 3 marks a field as required.
-    return {"label": field.label, "description": field.help, "schema": {"type": [field.kind, "null"]}}
+    schema: dict[str, Any] = {"type": [field.kind, "null"]}
+    if field.choices:
+        schema["enum"] = [*field.choices, None]
+    if field.secret and not field.multiline:
+        schema["format"] = "password"
+    if field.multiline:
+        schema["format"] = "multiline"
+    return {"label": field.label, "description": field.help, "schema": schema}
+
+
+def _help(field: Field) -> str:
+    return f"{field.help} One of: {', '.join(field.choices)}." if field.choices else field.help
 
 
 DUCKDB: Final = Form(

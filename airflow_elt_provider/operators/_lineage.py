@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from airflow_elt_provider.core.schema import TableSchema
     from airflow_elt_provider.core.table_ref import TableRef
     from airflow_elt_provider.engine.merge import SyncResult
+    from airflow_elt_provider.remotes.model import Report, StreamReport
 
 _NAMESPACE: Final = "openlineage_namespace"
 _NAME: Final = "openlineage_name"
@@ -89,6 +90,32 @@ def extracted(name: tuple[str, str] | None, query: str | None) -> Any:
         return None
     facet, lineage = parts
     return lineage(inputs=_inputs(facet, name), job_facets=_job_facets(facet, query))
+
+
+def synced(report: Report, server: str) -> Any:
+    """Return the lineage of a remote's run: the streams that it wrote. None where OpenLineage is not installed.
+
+    :param server: the remote's address.
+    """
+    parts = _parts()
+    if parts is None:
+        return None
+    facet, lineage = parts
+    namespace = f"{report.remote}://{server.partition('://')[2]}"
+    outputs = [
+        facet.OutputDataset(
+            namespace=namespace,
+            name=".".join(part for part in (report.remote_id, stream.namespace, stream.name) if part),
+            outputFacets={"outputStatistics": _statistics(facet, stream)},
+        )
+        for stream in report.streams
+    ]
+    job = facet.ExternalQueryRunFacet(externalQueryId=report.job_id or report.remote_id, source=server)
+    return lineage(outputs=outputs, run_facets={"externalQuery": job})
+
+
+def _statistics(facet: Any, stream: StreamReport) -> Any:
+    return facet.OutputStatisticsOutputDatasetFacet(rowCount=stream.rows, size=stream.bytes)
 
 
 def lineage_name(hook: Any, table: TableRef | None) -> tuple[str, str] | None:

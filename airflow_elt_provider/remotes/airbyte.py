@@ -116,6 +116,11 @@ class Airbyte:
                 return jobs[0]
         raise TransientError(f"{lost.message} No job of connection {order.remote_id!r} has appeared.")
 
+    def find(self, order: Order, intents: Intents) -> Flow[Watch | None]:
+        api = yield from self.dialect()
+        job = yield from self._of_an_earlier_try(api, order, intents)
+        return job.watch() if job and job.active else None
+
     # --- watch, cancel, report ---
 
     def look(self, watches: Sequence[Watch]) -> Flow[Mapping[Watch, Sighting]]:

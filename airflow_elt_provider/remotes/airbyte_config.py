@@ -13,7 +13,7 @@ from typing import Any, Final
 from airflow_elt_provider.errors import ConfigurationError, TransientError
 from airflow_elt_provider.remotes.airbyte_jobs import START_SECONDS, Conflict, Job, config_job
 from airflow_elt_provider.remotes.flow import Answer, Flow, JsonObject, Request, Together
-from airflow_elt_provider.remotes.model import Phase, Sighting, Watch, parse_time
+from airflow_elt_provider.remotes.model import Phase, Sighting, Watch, not_before, parse_time
 from airflow_elt_provider.remotes.session import Session
 
 PREFIX: Final = "/api/v1"
@@ -51,7 +51,7 @@ class ConfigApi:
             raise no_connection(connection_id, answer)
         found = [config_job(value["job"]) for value in answer.json()["jobs"]]
         newest = sorted(found, key=lambda job: job.id, reverse=True)
-        return [job for job in newest if job.id > above and (since is None or (job.created or since) >= since)]
+        return [job for job in newest if job.id > above and (since is None or not_before(job.created or since, since))]
 
     def start(self, connection_id: str) -> Flow[Job | Conflict]:
         answer = yield from self._post("connections/sync", {"connectionId": connection_id}, timeout=START_SECONDS)
@@ -113,13 +113,18 @@ def job_details(session: Session, job_id: str) -> Flow[JsonObject | None]:
 def newest_success(jobs: Sequence[Job], watch: Watch) -> Sighting | None:
     """Return the newest run that succeeded after the time a sensor waits for; else what the newest one does."""
     after = parse_time(watch.after)
-    good = [job for job in jobs if job.phase is Phase.SUCCEEDED and job.updated and after and job.updated >= after]
+    good = [job for job in jobs if after and succeeded_after(job, after)]
     if good:
         return max(good, key=lambda job: job.id).sighting()
     if not jobs:
         return None
     last = max(jobs, key=lambda job: job.id)
     return Sighting(str(last.id), Phase.ACTIVE, "waiting", note=f"the last run, {last.id}, is {last.status}")
+
+
+def succeeded_after(job: Job, after: datetime) -> bool:
+    """Whether a job succeeded at or after a time."""
+    return job.phase is Phase.SUCCEEDED and job.updated is not None and not_before(job.updated, after)
 
 
 def no_connection(connection_id: str, answer: Answer) -> ConfigurationError | TransientError:

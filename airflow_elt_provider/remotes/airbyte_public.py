@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from airflow_elt_provider.errors import ConfigurationError
-from airflow_elt_provider.remotes.airbyte_config import job_details, newest_success, no_connection, unexpected
+from airflow_elt_provider.remotes.airbyte_config import job_details, no_connection, unexpected
 from airflow_elt_provider.remotes.airbyte_jobs import START_SECONDS, Conflict, Job, public_job
 from airflow_elt_provider.remotes.airbyte_window import Window
 from airflow_elt_provider.remotes.flow import Answer, Flow, JsonObject, Request
@@ -32,7 +32,7 @@ class PublicApi:
     def __init__(self, session: Session, prefix: str) -> None:
         self._session = session
         self._prefix = prefix
-        self._window = Window(self._page, self.job, self._of_connection)
+        self._window = Window(self._page, self.job, self.jobs)
 
     def connection(self, connection_id: str) -> Flow[JsonObject]:
         answer = yield from self._get(f"/connections/{connection_id}")
@@ -97,16 +97,12 @@ class PublicApi:
     # --- for the window ---
 
     def _page(self, since: datetime, offset: int, limit: int) -> Flow[list[Job]]:
-        query = [("updatedAtStart", _utc(since)), ("orderBy", "updatedAt|ASC"), ("limit", str(limit)),
-                 ("offset", str(offset))]  # fmt: skip
+        query = [("updatedAtStart", _utc(since)), ("jobType", "sync"), ("orderBy", "updatedAt|ASC"),
+                 ("limit", str(limit)), ("offset", str(offset))]  # fmt: skip
         answer = yield from self._get("/jobs", query)
         if answer.status != _OK:
             raise unexpected(answer)
         return [public_job(value) for value in answer.json().get("data") or []]
-
-    def _of_connection(self, watch: Watch) -> Flow[Sighting | None]:
-        jobs = yield from self.jobs(watch.remote_id)
-        return newest_success(jobs, watch)
 
     def _get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Flow[Answer]:
         return (yield from self._session.ask(Request("GET", self._prefix + path, query)))

@@ -9,20 +9,32 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
+from airflow_elt_provider.remotes.airbyte_config import newest_success, succeeded_after
 from airflow_elt_provider.remotes.airbyte_jobs import Job
 from airflow_elt_provider.remotes.flow import Flow, Together
-from airflow_elt_provider.remotes.model import Phase, Sighting, Watch, parse_time
+from airflow_elt_provider.remotes.model import Sighting, Watch, parse_time
 
 PAGE: Final = 100
 PAGES_AT_ONCE: Final = 8
 MOST_REQUESTS: Final = 100
-"""Of one round."""
+"""Of one round, whatever happens on the server and however many runs are waited for."""
+MOST_PAGES: Final = 80
+"""Of them; the others are for those that are asked for by themselves."""
 _FEW: Final = 20
 _OVERLAP: Final = timedelta(seconds=5)
 """Changes may become visible a little later than their time says."""
+_SECOND: Final = timedelta(seconds=1)
+"""What an answer shows of a time is its second."""
 _UNSEEN_SECONDS: Final = 300.0
+
+
+class JobsOf(Protocol):
+    """Lists the latest jobs of a connection, newest first."""
+
+    def __call__(self, connection_id: str, /) -> Flow[list[Job]]:
+        """Return the flow that lists them."""
 
 
 class Window:
@@ -30,62 +42,61 @@ class Window:
 
     :param page: lists jobs by ``updatedAt``, oldest first: since, offset, limit.
     :param job: asks for one job by its id.
-    :param of_connection: asks what a sensor's connection does.
+    :param jobs_of: lists the latest jobs of one connection, for sensors.
+    :param clock: seconds of this process.
     """
 
     def __init__(
         self,
         page: Callable[[datetime, int, int], Flow[list[Job]]],
         job: Callable[[str], Flow[Job | None]],
-        of_connection: Callable[[Watch], Flow[Sighting | None]],
+        jobs_of: JobsOf,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._page, self._job, self._of_connection = page, job, of_connection
+        self._page, self._job, self._jobs_of, self._clock = page, job, jobs_of, clock
         self._since: datetime | None = None
         self._newest: datetime | None = None
+        self._newest_at = 0.0
         self._seen: dict[Watch, float] = {}
+        self._reached: set[Watch] = set()
 
     def look(self, watches: Sequence[Watch]) -> Flow[Mapping[Watch, Sighting]]:
         """Return what is new of these jobs."""
         self._seen = {watch: self._seen[watch] for watch in watches if watch in self._seen}
         new = [watch for watch in watches if watch not in self._seen]
         found: dict[Watch, Sighting] = {}
-        many = len(new) > _FEW
-        if many:
-            self._reach_back(new)
+        self._reach_back(new)
+        pages = 0
         if self._since is not None:
-            found.update((yield from self._changed(self._since, watches)))
+            begun = self._clock()
+            jobs, pages, more = yield from self._listed(self._since)
+            if jobs:
+                self._go_on(self._since, jobs, pages, begun, more=more)
+            found = _matched(jobs, watches)
         missing = [watch for watch in new if watch not in found] + self._overdue(watches, found)
-        room = MOST_REQUESTS if many or not new else max(_FEW, MOST_REQUESTS // 2)
-        found.update((yield from self._one_by_one(missing[:room])))
-        now = time.monotonic()
-        self._seen.update(dict.fromkeys([*found, *missing[:room]], now))
+        asked = missing[: MOST_REQUESTS - pages]
+        found.update((yield from self._one_by_one(asked)))
+        self._seen.update(dict.fromkeys([*found, *asked], self._clock()))
         return found
 
     def _reach_back(self, new: Sequence[Watch]) -> None:
-        """List from where the first of many new ones began: a job's ``updatedAt`` is never before that."""
-        begun = [began for watch in new if not watch.after and (began := parse_time(watch.mark))]
-        if begun:
+        """List from where the first of many new ones began: a job's ``updatedAt`` is never before that.
+
+        Once for each: a way back that takes several rounds is gone on with, not begun again.
+        """
+        unreached = [watch for watch in new if watch not in self._reached]
+        self._reached = set(new) if len(unreached) > _FEW else self._reached.intersection(new)
+        begun = [began for watch in unreached if not watch.after and (began := parse_time(watch.mark))]
+        if len(unreached) > _FEW and begun:
             self._since = min([*begun, self._since] if self._since else begun)
 
-    def _changed(self, since: datetime, watches: Sequence[Watch]) -> Flow[dict[Watch, Sighting]]:
-        jobs, pages, more = yield from self._listed(since)
-        before = self._newest
-        times = [job.updated for job in jobs if job.updated]
-        if times:
-            self._newest = max(times) if self._newest is None else max(self._newest, *times)
-        # While pages are turned, jobs move to the end and others into the gap that they leave: what was listed in
-        # several pages is listed once more in the next round. Unless there is more: then we go on from here.
-        settled = self._newest if pages == 1 or more else before
-        if settled:
-            self._since = max(since, settled - _OVERLAP)
-        return _matched(jobs, watches)
-
     def _listed(self, since: datetime) -> Flow[tuple[list[Job], int, bool]]:
+        """Return the jobs that changed since then, the number of pages, and whether there are more."""
         jobs = yield from self._page(since, 0, PAGE)
         pages = 1
         full = len(jobs) == PAGE
-        while full and pages < MOST_REQUESTS:
-            count = min(PAGES_AT_ONCE, MOST_REQUESTS - pages)
+        while full and pages < MOST_PAGES:
+            count = min(PAGES_AT_ONCE, MOST_PAGES - pages)
             batch = yield Together([self._page(since, (pages + n) * PAGE, PAGE) for n in range(count)])
             pages += count
             full = len(batch[-1]) == PAGE
@@ -93,8 +104,29 @@ class Window:
                 jobs += page
         return jobs, pages, full
 
+    def _go_on(self, since: datetime, jobs: Sequence[Job], pages: int, begun: float, *, more: bool) -> None:
+        """Set from where the next round lists.
+
+        :param begun: when this round's list was begun.
+        """
+        reached, before = max((job.updated for job in jobs if job.updated), default=since), self._newest
+        if before is None or reached > before:
+            self._newest, self._newest_at = reached, self._clock()
+        if more:
+            back = reached - _OVERLAP
+            self._since = back if back > since else max(reached, since + _SECOND)
+        elif reached == before and begun - self._newest_at > (_OVERLAP + _SECOND).total_seconds():
+            self._since = max(since, reached + _SECOND)  # all was listed twice, the second time long enough after
+        elif pages == 1:
+            self._since = max(since, reached - _OVERLAP)
+        elif before:
+            # While pages are turned, jobs move to the end and others into the gap that they leave: what was listed
+            # in several pages is listed once more in the next round.
+            self._since = max(since, before - _OVERLAP)
+
     def _overdue(self, watches: Sequence[Watch], found: Mapping[Watch, Sighting]) -> list[Watch]:
-        limit = time.monotonic() - _UNSEEN_SECONDS
+        """Return those not seen for long; all, while there is no time of the server's from which to list."""
+        limit = self._clock() - (_UNSEEN_SECONDS if self._since is not None else 0.0)
         late = [watch for watch in watches if watch not in found and self._seen.get(watch, limit) < limit]
         return sorted(late, key=lambda watch: self._seen.get(watch, 0.0))
 
@@ -106,13 +138,20 @@ class Window:
 
     def _see(self, watch: Watch) -> Flow[Sighting | None]:
         if watch.after:
-            return (yield from self._of_connection(watch))
+            jobs = yield from self._jobs_of(watch.remote_id)
+            self._begin(jobs)
+            return newest_success(jobs, watch)
         job = yield from self._job(watch.job_id)
         if job is None:
             return Sighting.of_lost(watch)
-        if job.updated and self._since is None:
-            self._since = job.updated
+        self._begin([job])
         return job.sighting()
+
+    def _begin(self, jobs: Sequence[Job]) -> None:
+        """Learn a time of the server's: whatever changes after this answer is younger than what it shows."""
+        times = [job.updated for job in jobs if job.updated]
+        if self._since is None and times:
+            self._since = max(times) - _OVERLAP
 
 
 def _matched(jobs: Sequence[Job], watches: Sequence[Watch]) -> dict[Watch, Sighting]:
@@ -122,15 +161,11 @@ def _matched(jobs: Sequence[Job], watches: Sequence[Watch]) -> dict[Watch, Sight
         by_connection.setdefault(job.connection_id, []).append(job)
     found: dict[Watch, Sighting] = {}
     for watch in watches:
-        if watch.after:
-            good = [job for job in by_connection.get(watch.remote_id, ()) if _fulfils(job, watch)]
+        after = parse_time(watch.after)
+        if after:
+            good = [job for job in by_connection.get(watch.remote_id, ()) if succeeded_after(job, after)]
             if good:
                 found[watch] = good[-1].sighting()
         elif watch.job_id in by_id:
             found[watch] = by_id[watch.job_id].sighting()
     return found
-
-
-def _fulfils(job: Job, watch: Watch) -> bool:
-    after = parse_time(watch.after)
-    return job.phase is Phase.SUCCEEDED and bool(job.updated and after and job.updated >= after)

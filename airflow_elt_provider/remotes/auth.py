@@ -14,6 +14,8 @@ from airflow_elt_provider.remotes.tokens import TOKENS, Token
 IAP_ANSWER: Final = "x-goog-iap-generated-response"
 """The header of what IAP answers itself; what the application answers lacks it."""
 
+_BEARER: Final = "Bearer "
+
 
 class Guard(Protocol):
     """One guard, and what it is shown."""
@@ -24,8 +26,8 @@ class Guard(Protocol):
     def header(self) -> Flow[tuple[str, Secret] | None]:
         """Return name and value of the header; None for no header."""
 
-    def forget(self) -> bool:
-        """Drop what was refused. Return whether another attempt may go better."""
+    def forget(self, shown: Secret) -> bool:
+        """Drop what was refused: the header's value. Return whether another attempt may go better."""
 
 
 class Fixed:
@@ -39,7 +41,7 @@ class Fixed:
         yield from ()
         return self._shown
 
-    def forget(self) -> bool:
+    def forget(self, shown: Secret) -> bool:  # noqa: ARG002 - there is no other
         return False
 
 
@@ -52,18 +54,15 @@ class Minted:
     def __init__(self, name: str, key: Hashable, mint: Callable[[], Token], *, proxy: bool) -> None:
         self.proxy = proxy
         self._name, self._key, self._mint = name, key, mint
-        self._last: Secret | None = None
 
     def header(self) -> Flow[tuple[str, Secret] | None]:
         found = TOKENS.peek(self._key)
         if found is None:
             found = yield Call(lambda: TOKENS.get(self._key, self._mint))
-        self._last = found
-        return self._name, Secret(f"Bearer {found.reveal()}") if found else found
+        return self._name, Secret(f"{_BEARER}{found.reveal()}")
 
-    def forget(self) -> bool:
-        if self._last is not None:
-            TOKENS.forget(self._key, self._last)
+    def forget(self, shown: Secret) -> bool:
+        TOKENS.forget(self._key, Secret(shown.reveal().removeprefix(_BEARER)))
         return True
 
 

@@ -29,6 +29,7 @@ from airflow_elt_provider.remotes.model import (
     Watch,
     already_running,
     iso,
+    not_before,
     parse_time,
 )
 from airflow_elt_provider.remotes.session import Session
@@ -151,6 +152,18 @@ class Digdag:
             hint="push the project (digdag push), and write project and workflow as its web UI shows them",
         )
 
+    def find(self, order: Order, intents: Intents) -> Flow[Watch | None]:
+        del intents
+        if not isinstance(order, DigdagOrder):
+            raise TypeError(order)
+        project, workflow = _split(order.remote_id)
+        ours = order.retry_name(0).removesuffix("0")
+        query = [("project", project), ("workflow", workflow), ("include_retried", "true")]
+        for attempt in (yield from self._attempts.listed(query)):
+            if str(attempt.get("retryAttemptName") or "").startswith(ours) and not attempt["done"]:
+                return Watch(order.remote_id, str(attempt["id"]))
+        return None
+
     # --- watch, cancel ---
 
     def look(self, watches: Sequence[Watch]) -> Flow[Mapping[Watch, Sighting]]:
@@ -174,7 +187,7 @@ class Digdag:
         after = parse_time(watch.after)
         for attempt in attempts:
             finished = parse_time(attempt.get("finishedAt"))
-            if attempt["success"] and finished and after and finished >= after:
+            if attempt["success"] and finished and after and not_before(finished, after):
                 return sighting(attempt)
         if not attempts:
             return None
@@ -206,7 +219,7 @@ class Digdag:
             started_at=iso(attempt.get("createdAt")),
             finished_at=iso(attempt.get("finishedAt")),
             attempts=int(attempt.get("index") or 1),
-            streams=[StreamReport(task["fullName"], status=task["state"]) for task in tasks if not task.get("isGroup")],
+            streams=[StreamReport(task["fullName"], status=task["state"]) for task in tasks if _is_work(task)],
             reason="" if good else "; ".join(_said(task) for task in failed),
             log_tail=() if good else (yield from self._log_tail(seen.job_id, failed)),
         )
@@ -264,6 +277,11 @@ def _split(remote_id: str) -> tuple[str, str]:
     if not (project and found and workflow):
         raise ConfigurationError(f"{remote_id!r} names no workflow.", hint="write project/workflow")
     return project, workflow
+
+
+def _is_work(task: JsonObject) -> bool:
+    """Say whether a task is a step of the workflow: not a group, and none that Digdag adds (``^failure-alert``)."""
+    return not task.get("isGroup") and "^" not in str(task["fullName"])
 
 
 def _said(task: JsonObject) -> str:

@@ -111,6 +111,12 @@ class Fivetran:
                 return
         raise TransientError(f"{lost.message} No sync of connection {connection_id!r} has begun.")
 
+    def find(self, order: Order, intents: Intents) -> Flow[Watch | None]:
+        """Return nothing: what runs cannot be told from somebody else's, nor cancelled."""
+        del order, intents
+        yield from ()
+        return None
+
     # --- watch ---
 
     def look(self, watches: Sequence[Watch]) -> Flow[Mapping[Watch, Sighting]]:
@@ -120,7 +126,7 @@ class Fivetran:
         for watch in watches:
             now = connections.get(watch.remote_id)
             found[watch] = now.sighting(watch) if now else Sighting.of_lost(watch)
-            if now:
+            if now and not watch.after:  # a sensor only looks
                 yield from self._start_again(now)
         return found
 
@@ -158,9 +164,9 @@ class Fivetran:
         due = now.due_again(datetime.now(UTC))
         if not due or self._restarted.get(now.id) == due:
             return
-        self._restarted[now.id] = due
         log.info("Fivetran put the sync of %s off until %s, and leaves it to us: starting it again.", now.id, due)
         yield from self._ask(Request("POST", f"/v1/connections/{quote(now.id)}/sync", body={"force": False}))
+        self._restarted[now.id] = due  # not before the answer: a start that failed is tried again
 
     # --- cancel, report, check ---
 

@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
 
+import requests
+
 from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import ConfigurationError, EltError, TransientError
-from airflow_elt_provider.remotes.flow import Answer, Request, Transport
+from airflow_elt_provider.remotes.flow import Answer, Request
 from airflow_elt_provider.remotes.settings import Iap, RemoteSettings
 from airflow_elt_provider.remotes.tokens import Token, jwt_seconds
 
@@ -32,18 +34,18 @@ _LIFE: Final = 3600
 """Seconds: the longest life that IAP accepts of a signed JWT."""
 _LOGIN_HOST: Final = "accounts.google.com"
 _TIMEOUT: Final = 30.0
-_FORBIDDEN, _SERVER = 403, 500
+_FORBIDDEN, _TOO_MANY, _SERVER = 403, 429, 500
 
 
-def mint_for(settings: RemoteSettings, transport: Callable[[], Transport]) -> Callable[[], Token]:
+def mint_for(settings: RemoteSettings, ask: Callable[[Request], Answer]) -> Callable[[], Token]:
     """Return what mints the token that a remote's IAP wants.
 
-    :param transport: reaches the remote, to ask its proxy for the audience where the connection gives none.
+    :param ask: asks the remote without a token: its proxy then names the audience that the connection does not give.
     """
     iap = cast("Iap", settings.iap)
 
     def mint() -> Token:
-        mode, audience = _decided(iap, settings, transport)
+        mode, audience = _decided(iap, settings, ask)
         started = time.monotonic()
         value = id_token(iap, audience) if mode == "id_token" else signed_jwt(iap, audience)
         log.info("Minted a token for Identity-Aware Proxy (%s, audience %s) in %.1f s.", mode, audience,
@@ -53,7 +55,7 @@ def mint_for(settings: RemoteSettings, transport: Callable[[], Transport]) -> Ca
     return mint
 
 
-def _decided(iap: Iap, settings: RemoteSettings, transport: Callable[[], Transport]) -> tuple[str, str]:
+def _decided(iap: Iap, settings: RemoteSettings, ask: Callable[[Request], Answer]) -> tuple[str, str]:
     """Return the mode and the audience: given, by the form of the audience, or by what the proxy itself says."""
     mode = iap.mode
     if mode == "auto":
@@ -62,7 +64,7 @@ def _decided(iap: Iap, settings: RemoteSettings, transport: Callable[[], Transpo
         return mode, iap.audience or f"{settings.origin}/*"
     if iap.audience:
         return mode, iap.audience
-    return mode, discovered_audience(transport().send(Request("GET", "/", accept="text/html")), settings)
+    return mode, discovered_audience(ask(Request("GET", "/", accept="text/html")), settings)
 
 
 def discovered_audience(answer: Answer, settings: RemoteSettings) -> str:
@@ -97,7 +99,9 @@ def id_token(iap: Iap, audience: str) -> str:
                 source.signer, source.service_account_email, uri, audience
             )
         elif isinstance(source, impersonated_credentials.Credentials):
-            minting = impersonated_credentials.IDTokenCredentials(source, audience, include_email=True)
+            account, delegates, source = _impersonated(source)
+            body = {"audience": audience, "includeEmail": True, "delegates": delegates}
+            return str(_ask_iam(source, account, "generateIdToken", body)["token"])
         elif isinstance(source, compute_engine.Credentials):
             minting = compute_engine.IDTokenCredentials(_request(), audience, use_metadata_identity_endpoint=True)
         elif isinstance(source, external_account.Credentials):
@@ -126,8 +130,7 @@ def signed_jwt(iap: Iap, audience: str) -> str:
             return own.token.decode() if isinstance(own.token, bytes) else str(own.token)
         delegates: list[str] = []
         if isinstance(source, impersonated_credentials.Credentials):
-            account, delegates = source.service_account_email, list(source._delegates or ())  # noqa: SLF001
-            source = source._source_credentials  # noqa: SLF001
+            account, delegates, source = _impersonated(source)
         elif isinstance(source, external_account.Credentials):
             account = _own_account(source)
         else:
@@ -192,6 +195,12 @@ def _key(keyfile: Secret) -> dict[str, Any]:
     return value
 
 
+def _impersonated(credentials: Any) -> tuple[str, list[str], Any]:
+    """Return whose tokens these credentials get, through whom, and as whom they ask."""
+    delegates = list(credentials._delegates or ())  # noqa: SLF001
+    return str(credentials.service_account_email), delegates, credentials._source_credentials  # noqa: SLF001
+
+
 def _own_account(source: Any) -> str:
     account = source.service_account_email
     if account:
@@ -237,8 +246,9 @@ def _ask_iam(source: Any, account: str, method: str, body: dict[str, Any]) -> An
 
     if getattr(source, "requires_scopes", False):
         source = source.with_scopes(_SCOPES)
-    answer = AuthorizedSession(source).post(_IAM.format(account=account, method=method), json=body, timeout=_TIMEOUT)
-    if answer.status_code >= _SERVER:
+    with AuthorizedSession(source) as session:
+        answer = session.post(_IAM.format(account=account, method=method), json=body, timeout=_TIMEOUT)
+    if answer.status_code >= _SERVER or answer.status_code == _TOO_MANY:
         raise TransientError(f"IAM Credentials answered {answer.status_code} to {method} for {account}.")
     if not answer.ok:
         said = re.sub(r"\s+", " ", answer.text)[:300]
@@ -268,8 +278,13 @@ def _explained(iap: Iap) -> Iterator[None]:
             f"There are no Google credentials for Identity-Aware Proxy: {_short(error)}",
             hint="set google_conn_id or keyfile_dict, or run where a metadata server is (Composer, GKE, GCE)",
         ) from None
-    except (exceptions.GoogleAuthError, ValueError) as error:
-        if isinstance(error, exceptions.TransportError) or getattr(error, "retryable", False):
+    except (exceptions.GoogleAuthError, requests.RequestException, ValueError) as error:
+        unanswered = exceptions.TransportError, requests.RequestException
+        if (
+            isinstance(error, unanswered)
+            or isinstance(error.__cause__, unanswered)
+            or getattr(error, "retryable", False)
+        ):
             raise TransientError(f"Google did not answer when asked for a token: {_short(error)}") from None
         account = iap.impersonate[-1] if iap.impersonate else "the service account"
         if str(_FORBIDDEN) in str(error) or "denied" in str(error).lower():

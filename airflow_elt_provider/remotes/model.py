@@ -77,6 +77,15 @@ class Sighting:
         """Return the sighting of a run that the server does not know."""
         return cls(watch.job_id, Phase.ACTIVE, "unknown to the server", known=False, lost=True)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {**asdict(self), "phase": self.phase.value}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` wrote."""
+        return cls(**{**value, "phase": Phase(value["phase"])})
+
     @property
     def ended(self) -> bool:
         """Whether the run is over."""
@@ -174,7 +183,7 @@ class Order:
         """Say whether a run under way that began then is as good as our own."""
         if self.on_running != "adopt":
             return False
-        return self.adopt_after is None or began is None or began >= self.adopt_after
+        return self.adopt_after is None or began is None or not_before(began, self.adopt_after)
 
 
 @dataclass(frozen=True)
@@ -222,6 +231,9 @@ class Remote(Protocol):
         :raises ConfigurationError: when it cannot start before somebody changes something.
         """
 
+    def find(self, order: Order, intents: Intents) -> Flow[Watch | None]:
+        """Return the run that the order has led to and that runs now; None for none."""
+
     def look(self, watches: Sequence[Watch]) -> Flow[Mapping[Watch, Sighting]]:
         """Return what is new of these runs, in as few requests as the remote allows. May leave out the unchanged."""
 
@@ -256,6 +268,11 @@ def parse_time(text: str | float | None) -> datetime | None:
         return datetime.fromtimestamp(text, UTC)
     value = datetime.fromisoformat(text)
     return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def not_before(time: datetime, bound: datetime) -> bool:
+    """Whether a time that a remote wrote is at or after a bound; many write whole seconds, so its second counts."""
+    return time >= bound.replace(microsecond=0)
 
 
 def iso(value: datetime | str | float | None) -> str | None:

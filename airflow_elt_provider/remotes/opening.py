@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.remotes.auth import Guard, Minted, of_application
-from airflow_elt_provider.remotes.flow import Flow, run
+from airflow_elt_provider.remotes.flow import Answer, Flow, Request, run
 from airflow_elt_provider.remotes.iap import mint_for
 from airflow_elt_provider.remotes.session import Budget, Session
 from airflow_elt_provider.remotes.settings import RemoteSettings
 from airflow_elt_provider.remotes.tokens import Token
 from airflow_elt_provider.remotes.transports import RequestsTransport
 
+_T = TypeVar("_T")
 TokenFlow = Callable[[RemoteSettings, Session], Flow[Token]]
 
 
@@ -40,10 +42,15 @@ def _of_proxy(settings: RemoteSettings) -> list[Guard]:
         return []
     header = "Proxy-Authorization" if settings.needs_authorization else "Authorization"
     key = ("iap", settings.iap, settings.iap.audience or settings.origin)
-    return [Minted(header, key, mint_for(settings, lambda: RequestsTransport(settings)), proxy=True)]
+    return [Minted(header, key, mint_for(settings, lambda request: _alone(settings, _asked(request))), proxy=True)]
 
 
-def _alone(settings: RemoteSettings, flow: Flow[Token]) -> Token:
+def _asked(request: Request) -> Flow[Answer]:
+    answer: Answer = yield request
+    return answer
+
+
+def _alone(settings: RemoteSettings, flow: Flow[_T]) -> _T:
     """Drive a flow here and now, with connections of its own: a mint runs in a thread of its own."""
     transport = RequestsTransport(settings)
     try:

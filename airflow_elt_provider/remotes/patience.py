@@ -53,7 +53,9 @@ class Outage:
     def failed(self, error: EltError, what: str) -> float:
         """Count a failure; return the seconds to wait before the next attempt."""
         now = time.monotonic()
-        if not isinstance(error, RateLimitedError):  # a server that asks for time is there
+        if isinstance(error, RateLimitedError):  # a server that asks for time is there
+            self.began, self.failures, self.error = None, 0, None
+        else:
             self.began = now if self.began is None else self.began
             self.failures += 1
             self.error = error

@@ -6,21 +6,24 @@ It asks about all of them in as few requests as the remote's API allows, and wak
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from airflow_elt_provider.errors import EltError
 from airflow_elt_provider.remotes.flow import AsyncTransport, arun
-from airflow_elt_provider.remotes.model import Remote, Sighting, Watch
+from airflow_elt_provider.remotes.model import Phase, Remote, Sighting, Watch
 from airflow_elt_provider.remotes.patience import Outage, forgotten, interval, outlasted
 
 log = logging.getLogger(__name__)
 
 _WAKE_AT_ONCE: Final = 100
 """Waiters woken before others get their turn of the event loop."""
+_SAID_AT: Final = 2
+"""Failures in a row after which those who wait hear of them: a single one is no news."""
 Listener = Callable[[Sighting], None]
 
 
@@ -32,6 +35,7 @@ class _Waiter:
     tolerance: float
     since: float
     listener: Listener | None
+    context: contextvars.Context
     last: Sighting | None = None
     lost_since: float = 0.0
 
@@ -50,6 +54,7 @@ class Poller:
     _task: asyncio.Task[None] | None = None
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _outage: Outage = field(default_factory=Outage)
+    _rest_until: float = 0.0
 
     async def wait(
         self, watch: Watch, *, poll_interval: float, outage_tolerance: float, listener: Listener | None = None
@@ -58,15 +63,19 @@ class Poller:
 
         :param poll_interval: the most seconds between two looks.
         :param outage_tolerance: seconds that the server may fail to answer, or not know the run.
-        :param listener: is called in the event loop with every sighting that differs from the one before.
+        :param listener: is called in the event loop, in the context of this call (so that what it logs is found where
+            the caller's own lines are), with every sighting that differs from the one before.
         :raises EltError: the server's last refusal, when it lasted longer than that.
         """
         future: asyncio.Future[Sighting] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(watch, future, poll_interval, outage_tolerance, time.monotonic(), listener)
+        waiter = _Waiter(watch, future, poll_interval, outage_tolerance, time.monotonic(), listener,
+                         contextvars.copy_context())  # fmt: skip
         self._waiters.setdefault(watch, []).append(waiter)
         self._news.set()
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._poll(), name=f"elt-poller {self.remote.name}")
+            # In a context of its own: it belongs to none of those who wait.
+            own = contextvars.Context()
+            self._task = asyncio.create_task(self._poll(), name=f"elt-poller {self.remote.name}", context=own)
         try:
             return await future
         finally:
@@ -83,20 +92,21 @@ class Poller:
             others.remove(waiter)
             if not others:
                 del self._waiters[waiter.watch]
+        if not self._waiters and self._task:
+            self._task.cancel()
+            self._task = None
 
     async def _poll(self) -> None:
         """Look until nobody waits any more."""
         while self._waiters:
+            await asyncio.sleep(self._rest_until - time.monotonic())  # also what a server asked of those who left
             self._news.clear()
             begun = time.monotonic()
-            pause = await self._look()
-            if not self._waiters:
-                return
-            if pause is None:
-                pause = self._interval(time.monotonic() - begun)
-                await self._pause(pause, wakeable=True)
+            rest = await self._look()
+            if rest is None:
+                await self._pause(self._interval(time.monotonic() - begun))
             else:
-                await self._pause(pause, wakeable=False)
+                self._rest_until = time.monotonic() + rest
 
     async def _look(self) -> float | None:
         """Look once. Return the seconds that the server wants to be left alone, None for as usual."""
@@ -105,6 +115,8 @@ class Poller:
             found = await arun(self.remote.look(list(self._waiters)), self.transport)
         except EltError as error:
             pause = self._outage.failed(error, what)
+            if self._outage.failures == _SAID_AT:
+                await self._tell(self._silence(error))
             await self._fail_impatient(error)
             return pause
         except Exception as error:  # noqa: BLE001 - a defect of ours must reach those who wait, not end the poller
@@ -114,16 +126,21 @@ class Poller:
         await self._tell(found)
         return None
 
+    def _silence(self, error: EltError) -> Mapping[Watch, Sighting]:
+        """Return what those who wait hear of an outage."""
+        note = f"the server does not answer ({error.message}); waiting for it"
+        return {
+            watch: replace(waiters[0].last or Sighting(watch.job_id, Phase.ACTIVE, "unseen"), note=note)
+            for watch, waiters in self._waiters.items()
+        }
+
     def _interval(self, round_seconds: float) -> float:
         youngest = max((waiter.since for waiters in self._waiters.values() for waiter in waiters), default=0.0)
         longest = min((waiter.interval for waiters in self._waiters.values() for waiter in waiters), default=1.0)
         return interval(time.monotonic() - youngest, longest, round_seconds)
 
-    async def _pause(self, seconds: float, *, wakeable: bool) -> None:
+    async def _pause(self, seconds: float) -> None:
         """Wait; somebody new ends the wait soon, so that a run that is over already need not wait for a round."""
-        if not wakeable:
-            await asyncio.sleep(seconds)
-            return
         try:
             await asyncio.wait_for(self._news.wait(), seconds)
             await asyncio.sleep(min(1.0, seconds))  # others come with it
@@ -141,8 +158,9 @@ class Poller:
 
     async def _fail_impatient(self, error: EltError) -> None:
         for number, waiter in enumerate(self._all()):
-            if self._outage.seconds > waiter.tolerance:
-                _fail(waiter, outlasted(error, self._outage.seconds))
+            lasted = min(self._outage.seconds, time.monotonic() - waiter.since)  # what this one has seen of it
+            if lasted > waiter.tolerance:
+                _fail(waiter, outlasted(error, lasted))
             if number % _WAKE_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
@@ -158,7 +176,11 @@ def _tell(waiter: _Waiter, sighting: Sighting) -> None:
     if waiter.future.done():
         return
     if sighting != waiter.last and waiter.listener:
-        waiter.listener(sighting)
+        try:
+            waiter.context.run(waiter.listener, sighting)
+        except Exception as error:  # noqa: BLE001 - it is this waiter's alone, and must not end the poller for all
+            _fail(waiter, error)
+            return
     waiter.last = sighting
     waiter.lost_since = (waiter.lost_since or time.monotonic()) if sighting.lost else 0.0
     if sighting.ended:

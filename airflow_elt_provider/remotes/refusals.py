@@ -60,7 +60,7 @@ def _busy(request: Request, answer: Answer, settings: RemoteSettings) -> EltErro
 def retry_after(answer: Answer) -> float:
     """Return the seconds that ``Retry-After`` asks for (RFC 9110, 10.2.3: seconds or a date), 30 where it is absent."""
     text = answer.headers.get("retry-after", "").strip()
-    if text.isdigit():
+    if text.isdecimal():
         return min(float(text), LONGEST_RETRY_AFTER)
     try:
         seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
@@ -104,7 +104,8 @@ def _refused_by_iap(answer: Answer, settings: RemoteSettings) -> EltError:
     audience = _AUDIENCE.search(text)
     if audience or "audience" in text.lower():
         pair = f": the token is for {audience[1]!r}, expected is {audience[2]!r}" if audience else ""
-        expected = audience[2] if audience else "the OAuth client id of the IAP resource"
+        # Without a pair it is a client of Google's own, which takes ID tokens from listed programs only.
+        expected = audience[2] if audience else "an OAuth client id open to programs, or use iap_mode=signed_jwt"
         return ConfigurationError(f"{where}: wrong audience{pair}.", hint=f"set iap_audience to {expected}")
     if "email" in text.lower():
         return ConfigurationError(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import TypeAlias
 
+from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import EltError
 from airflow_elt_provider.remotes.auth import Guard, is_from_iap
 from airflow_elt_provider.remotes.flow import Answer, Flow, Pause, Request
@@ -13,6 +15,7 @@ from airflow_elt_provider.remotes.refusals import refusal
 from airflow_elt_provider.remotes.settings import RemoteSettings
 
 _UNAUTHORIZED = 401
+_Shown: TypeAlias = Sequence[tuple[Guard, str, Secret]]
 
 
 class Budget:
@@ -53,9 +56,9 @@ class Session:
         :raises RateLimitedError: when the server asks for time.
         :raises TransientError: when there was no answer.
         """
-        answer = yield from self._once(request)
-        if answer.status == _UNAUTHORIZED and self._forget(request, answer):
-            answer = yield from self._once(request)
+        answer, shown = yield from self._once(request)
+        if answer.status == _UNAUTHORIZED and _forget(shown, answer):
+            answer, _ = yield from self._once(request)
         error = refusal(request, answer, self.settings)
         if error:
             raise error
@@ -68,28 +71,25 @@ class Session:
         except EltError as error:
             return error
 
-    def _once(self, request: Request) -> Flow[Answer]:
+    def _once(self, request: Request) -> Flow[tuple[Answer, _Shown]]:
         wait = self._budget.take() if self._budget else 0.0
         if wait > 0:
             yield Pause(wait)
-        headers = yield from self._headers(request)
-        answer: Answer = yield request.with_headers(headers)
-        return answer
+        shown = yield from self._shown(request)
+        answer: Answer = yield request.with_headers({name: value.reveal() for _, name, value in shown})
+        return answer, shown
 
-    def _headers(self, request: Request) -> Flow[Mapping[str, str]]:
-        headers: dict[str, str] = {}
-        for guard in self._shown(request):
-            shown = yield from guard.header()
-            if shown:
-                headers[shown[0]] = shown[1].reveal()
-        return headers
+    def _shown(self, request: Request) -> Flow[_Shown]:
+        """Return what this request shows to each guard on its way."""
+        shown: list[tuple[Guard, str, Secret]] = []
+        for guard in () if request.bare else self._guards:
+            if guard.proxy or not request.plain:
+                header = yield from guard.header()
+                shown += [(guard, *header)] if header else []
+        return shown
 
-    def _shown(self, request: Request) -> list[Guard]:
-        if request.bare:
-            return []
-        return [guard for guard in self._guards if guard.proxy or not request.plain]
 
-    def _forget(self, request: Request, answer: Answer) -> bool:
-        """Drop the token of the one guard that refused it."""
-        asked = [guard for guard in self._shown(request) if guard.proxy == is_from_iap(answer)]
-        return any([guard.forget() for guard in asked])  # noqa: C419 - all of them, not up to the first
+def _forget(shown: _Shown, answer: Answer) -> bool:
+    """Drop the token of the one guard that refused it: this very token, others may hold a newer one by now."""
+    refused = [(guard, value) for guard, _, value in shown if guard.proxy == is_from_iap(answer)]
+    return any([guard.forget(value) for guard, value in refused])  # noqa: C419 - all of them, not up to the first

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
+import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar, cast, get_args
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from airflow_elt_provider.core.connection import ConnectionParts
 from airflow_elt_provider.core.secret import Secret
@@ -16,6 +20,9 @@ IapMode = Literal["off", "id_token", "signed_jwt", "auto"]
 Api = Literal["auto", "public_v1", "config_v1"]
 
 DEFAULT_TIMEOUT: Final = 30.0
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
+_PROXY_SCHEMES: Final = {"http", "https", "socks5", "socks5h"}
 _T = TypeVar("_T")
 
 
@@ -47,7 +54,7 @@ class RemoteSettings:
     :param user: login name, key or client id of the application.
     :param headers: further headers of every request.
     :param ca_bundle: file of the authorities to trust; "" for the usual ones.
-    :param client_cert: file or PEM text; "" for none.
+    :param client_cert: file or PEM text, which may hold the key, too; "" for none.
     :param client_key: file or PEM text of its private key.
     :param proxy: URL of an HTTP proxy; "" for what the environment says.
     :param timeout: seconds to wait for an answer.
@@ -62,7 +69,7 @@ class RemoteSettings:
     api: Api = "auto"
     headers: Mapping[str, Secret] = field(default_factory=dict, hash=False)
     ca_bundle: str = ""
-    client_cert: str = ""
+    client_cert: str = field(default="", repr=False)
     client_key: Secret | None = None
     proxy: Secret | None = None
     timeout: float = DEFAULT_TIMEOUT
@@ -107,7 +114,7 @@ def parse_settings(
         ca_bundle=given.text("ca_bundle"),
         client_cert=given.text("client_cert"),
         client_key=given.secret("client_private_key"),
-        proxy=given.secret("proxy"),
+        proxy=given.proxy(),
         timeout=given.seconds("timeout", DEFAULT_TIMEOUT),
     )
     _refuse_incomplete(settings)
@@ -122,7 +129,10 @@ class _Fields:
     values: Mapping[str, Any]
 
     def text(self, name: str) -> str:
-        return str(self.values.get(name) or "").strip()
+        value = self.values.get(name)
+        if isinstance(value, Mapping):  # an object where others (Airflow 2's form, connection URIs) write its text
+            return json.dumps(value) if value else ""
+        return "" if value is None else str(value).strip()
 
     def secret(self, name: str) -> Secret | None:
         return Secret(self.text(name)) if self.text(name) else None
@@ -136,24 +146,48 @@ class _Fields:
         return cast("_T", word)
 
     def seconds(self, name: str, default: float) -> float:
+        text = self.text(name)
         try:
-            value = float(self.values.get(name) or default)
-        except (TypeError, ValueError):
+            value = float(text) if text else default
+        except ValueError:
             value = 0.0
-        if not value > 0:
-            raise ConfigurationError(
-                f"Connection {self.conn_id!r} has {name}={self.values[name]!r}.", hint="give seconds, above 0"
-            )
+        if not 0 < value < math.inf:
+            raise ConfigurationError(f"Connection {self.conn_id!r} has {name}={text!r}.", hint="give seconds, above 0")
         return value
 
+    def proxy(self) -> Secret | None:
+        text = self.text("proxy")
+        parts = _split(text)
+        if text and (parts is None or parts.scheme not in _PROXY_SCHEMES or not parts.hostname):
+            raise ConfigurationError(
+                f"Connection {self.conn_id!r} has a proxy that is no URL.",
+                hint="write http://[user:password@]host:port",
+            )
+        return Secret(text) if text else None
+
     def headers(self) -> dict[str, Secret]:
-        value = self.values.get("auth_headers") or {}
+        text = self.text("auth_headers")
+        value = _json(text) if text else {}
         if not isinstance(value, Mapping):
             raise ConfigurationError(
                 f"Connection {self.conn_id!r} has auth_headers that are no JSON object.",
                 hint='write {"X-Header": "value"}',
             )
-        return {str(name): Secret(str(content)) for name, content in value.items()}
+        headers = {str(name): Secret(str(content)) for name, content in value.items() if content not in (None, "")}
+        for name, content in headers.items():
+            if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(content.reveal()):
+                raise ConfigurationError(
+                    f"Connection {self.conn_id!r} has a header {name!r} in auth_headers that HTTP cannot carry.",
+                    hint="use ASCII without line breaks, and no spaces in names",
+                )
+        return headers
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _iap(given: _Fields, google_credentials: Callable[[str], Any] | None) -> Iap | None:
@@ -175,16 +209,34 @@ def _base_url(connection: ConnectionParts, default: str) -> str:
     text, name = (connection.host or default).strip(), f"Connection {connection.conn_id!r}"
     if not text:
         raise ConfigurationError(f"{name} has no host.", hint="give the server's name or its URL")
-    parts = urlsplit(text if "://" in text else f"{connection.schema or 'https'}://{text}")
-    if "@" in parts.netloc:
+    if "@" in text:
         raise ConfigurationError(f"{name} has a user in its host.", hint="login and password have fields of their own")
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
+    parts = _split(text if "://" in text else f"{connection.schema or 'https'}://{_bracketed(text)}")
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
         raise ConfigurationError(
-            f"{name} has host={text!r}, schema={connection.schema!r}.",
+            f"{name} has host={text.partition('?')[0]!r}, schema={connection.schema!r}.",
             hint="give a host name, or a URL as https://host/prefix, without a query",
         )
     netloc = parts.netloc if parts.port or not connection.port else f"{parts.netloc}:{connection.port}"
     return urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", ""))
+
+
+def _split(url: str) -> SplitResult | None:
+    """Return the parts of a URL; None when its host or port can be none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port, (parts.hostname or "").encode("idna")
+    except ValueError:
+        return None
+    return None if re.search(r"\s", parts.netloc) else parts
+
+
+def _bracketed(host: str) -> str:
+    """Return an IPv6 address as URLs write it; anything else as it is."""
+    try:
+        return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host  # noqa: PLR2004
+    except ValueError:
+        return host
 
 
 def _refuse_incomplete(settings: RemoteSettings) -> None:
@@ -198,6 +250,11 @@ def _refuse_incomplete(settings: RemoteSettings) -> None:
         raise ConfigurationError(
             f"Connection {settings.name!r} has auth={settings.auth!r} and lacks a login or a password.",
             hint="basic: user and password; client_credentials: client id and client secret; bearer: token as password",
+        )
+    if settings.auth == "bearer" and settings.password and not _HEADER_VALUE.fullmatch(settings.password.reveal()):
+        raise ConfigurationError(
+            f"Connection {settings.name!r} has a token as password that HTTP cannot carry.",
+            hint="use ASCII without line breaks: is there one at its end?",
         )
     secure = settings.base_url.startswith("https:")
     if not secure and (settings.ca_bundle or settings.client_cert):

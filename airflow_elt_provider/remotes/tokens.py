@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from airflow_elt_provider.core.secret import Secret
@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 REFRESH_AT: Final = 0.8
 """The part of its life after which a token is replaced, long before it ends."""
+RETRY_AT: Final = 0.25
+"""The part of what is left to it after which a token that could not be replaced is tried again."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,19 @@ class Token:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Held:
+    value: Secret
+    refresh_at: float
+    ends_at: float
+
+
 @dataclass
 class _Place:
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    value: Secret | None = None
-    refresh_at: float = 0.0
-    ends_at: float = 0.0
+    """One credential's. ``held`` is replaced whole, so that a look at it never waits for who mints."""
+
+    minting: threading.Lock = field(default_factory=threading.Lock)
+    held: _Held | None = None
 
 
 class TokenCache:
@@ -53,8 +62,9 @@ class TokenCache:
         While somebody mints the next one, the old one does until its end.
         """
         place, now = self._place(key), time.monotonic()
-        if now < place.refresh_at or (now < place.ends_at and place.lock.locked()):
-            return place.value
+        held = place.held
+        if held and (now < held.refresh_at or (now < held.ends_at and place.minting.locked())):
+            return held.value
         return None
 
     def get(self, key: Hashable, mint: Callable[[], Token]) -> Secret:
@@ -63,27 +73,34 @@ class TokenCache:
         :raises EltError: whatever ``mint`` raises, unless the old token still does.
         """
         place = self._place(key)
-        with place.lock:
+        with place.minting:
             now = time.monotonic()
-            if place.value is not None and now < place.refresh_at:
-                return place.value
+            held = place.held
+            if held and now < held.refresh_at:
+                return held.value
             try:
                 token = mint()
             except EltError as error:
-                if place.value is None or time.monotonic() >= place.ends_at:
-                    raise
-                log.warning("No new token (%s); the old one does for %.0f s more.", error, place.ends_at - now)
-                return place.value
-            place.value = token.value
-            place.refresh_at, place.ends_at = now + token.seconds * REFRESH_AT, now + token.seconds
-            return place.value
+                return self._kept(place, error)
+            place.held = _Held(token.value, now + token.seconds * REFRESH_AT, now + token.seconds)
+            return token.value
+
+    def _kept(self, place: _Place, error: EltError) -> Secret:
+        """Return the old token, for a while without another attempt to replace it; raise where it has ended."""
+        with self._lock:
+            now, held = time.monotonic(), place.held
+            if held is None or now >= held.ends_at:
+                raise error
+            place.held = replace(held, refresh_at=now + (held.ends_at - now) * RETRY_AT)
+        log.warning("No new token (%s); the old one does for %.0f s more.", error, held.ends_at - now)
+        return held.value
 
     def forget(self, key: Hashable, value: Secret) -> None:
-        """Drop a token that was refused, unless another has taken its place."""
+        """Drop a token that was refused, unless another has taken its place; never waits."""
         place = self._place(key)
-        with place.lock:
-            if place.value == value:
-                place.value, place.refresh_at, place.ends_at = None, 0.0, 0.0
+        with self._lock:
+            if place.held and place.held.value == value:
+                place.held = None
 
     def _place(self, key: Hashable) -> _Place:
         with self._lock:
@@ -95,10 +112,16 @@ TOKENS: Final = TokenCache()
 
 
 def jwt_seconds(token: str, default: float) -> float:
-    """Return how long a JWT lives, ``exp`` less ``iat`` (RFC 7519), so that a skewed clock of ours does not matter."""
+    """Return how long a JWT still lives (RFC 7519).
+
+    That is ``exp`` less ``iat``, so that a skewed clock of ours does not matter, or less where by our clock it is
+    older: a metadata server hands out the same token until shortly before its end.
+    """
     try:
         body = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-        return max(0.0, float(claims["exp"]) - float(claims["iat"]))
+        ends = float(claims["exp"])
+        whole, left = ends - float(claims["iat"]), ends - time.time()
+        return max(0.0, min(whole, left) if left > 0 else whole)
     except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
         return default

@@ -16,13 +16,14 @@ from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import certifi
 import httpx
 import requests
 import requests.adapters
-from requests.utils import get_environ_proxies
+from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
+from urllib3.exceptions import NewConnectionError
 
 from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import AnswerLostError, ConfigurationError, EltError, UnreachableError
@@ -32,6 +33,17 @@ from airflow_elt_provider.remotes.settings import RemoteSettings
 CONNECT_SECONDS: Final = 10.0
 MOST_AT_ONCE: Final = 64
 """Requests that one event loop has under way at one server: more only lengthen its queue."""
+_PROXY_AUTH: Final = 407
+_PROXY_LOGIN: Final = "put it into proxy: http://user:password@host:port"
+_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "RECORD LAYER FAILURE", "HTTP_REQUEST")
+_UNUSABLE: Final = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidHeader,
+    requests.exceptions.InvalidSchema,
+    httpx.InvalidURL,
+    httpx.UnsupportedProtocol,
+    UnicodeError,
+)
 _BUNDLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
@@ -40,17 +52,15 @@ class RequestsTransport:
 
     def __init__(self, settings: RemoteSettings) -> None:
         self._settings = settings
+        if settings.client_cert or settings.ca_bundle:
+            tls_context(settings)  # says what is wrong with the files
         self._session = requests.Session()
         self._session.trust_env = False  # it would put .netrc in the place of our Authorization
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.verify = ca_file(settings)
         self._session.cert = client_files(settings)
-        self._session.proxies = self._proxies()
-
-    def _proxies(self) -> dict[str, str]:
-        if self._settings.proxy:
-            return dict.fromkeys(("http", "https"), self._settings.proxy.reveal())
-        return dict(get_environ_proxies(self._settings.base_url))
+        proxy = proxy_of(settings)
+        self._session.proxies = dict.fromkeys(("http", "https"), proxy) if proxy else {}
 
     def send(self, request: Request) -> Answer:
         url = self._settings.base_url + request.path
@@ -64,7 +74,7 @@ class RequestsTransport:
                 timeout=(CONNECT_SECONDS, request.timeout or self._settings.timeout),
                 allow_redirects=False,
             )
-        except requests.RequestException as error:
+        except (requests.RequestException, UnicodeError) as error:
             raise _translated(error, request, self._settings) from None
         names = {name.lower(): value for name, value in answer.headers.items()}
         return Answer(answer.status_code, names, answer.content, url)
@@ -75,15 +85,18 @@ class RequestsTransport:
 
 
 class HttpxTransport:
-    """Sends requests from one event loop. Making one costs 70 ms of CPU (certificates): do it in a thread."""
+    """Sends requests from one event loop.
 
-    def __init__(self, settings: RemoteSettings) -> None:
+    :param tls: what :func:`tls_context` returns; reading certificates takes 70 ms of CPU, so do it in a thread.
+    """
+
+    def __init__(self, settings: RemoteSettings, tls: ssl.SSLContext | None = None) -> None:
         self._settings = settings
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
         self._client = httpx.AsyncClient(
-            verify=tls_context(settings),
-            proxy=settings.proxy.reveal() if settings.proxy else None,
-            trust_env=settings.proxy is None,
+            verify=tls or tls_context(settings),
+            proxy=proxy_of(settings),
+            trust_env=False,  # it reads NO_PROXY in another way than requests
             follow_redirects=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             limits=httpx.Limits(max_connections=MOST_AT_ONCE, max_keepalive_connections=8),
@@ -98,7 +111,7 @@ class HttpxTransport:
                 answer = await self._client.request(
                     request.method, address, content=request.payload(), headers=headers_of(request), timeout=timeout
                 )
-            except (httpx.HTTPError, ssl.SSLError) as error:
+            except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, UnicodeError) as error:
                 raise _translated(error, request, self._settings) from None
         names = {name.lower(): value for name, value in answer.headers.items()}
         return Answer(answer.status_code, names, answer.content, url)
@@ -114,6 +127,14 @@ def headers_of(request: Request) -> dict[str, str]:
     if request.body is not None:
         own["Content-Type"] = request.content_type
     return {**own, **request.headers}
+
+
+def proxy_of(settings: RemoteSettings) -> str | None:
+    """Return the URL of the HTTP proxy: the connection's, or the environment's unless NO_PROXY exempts the host."""
+    if settings.proxy:
+        return settings.proxy.reveal()
+    found = select_proxy(settings.base_url, dict(get_environ_proxies(settings.base_url)))
+    return str(prepend_scheme_if_needed(found, "http")) if found else None
 
 
 def ca_file(settings: RemoteSettings) -> str:
@@ -168,27 +189,50 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="elt-tls-")  # only this user may enter; removed at exit
 
 
-@cache
 def _kept(value: Secret) -> str:
     text = value.reveal().strip().replace("\\n", "\n") + "\n"
+    if not Path(_folder().name).is_dir():  # swept away, as /tmp is now and then
+        _folder().cleanup()
+        _folder.cache_clear()
     path = Path(_folder().name) / hashlib.sha256(text.encode()).hexdigest()
-    path.touch(mode=0o600)
-    path.write_text(text)
+    if not path.exists():
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            file.write(text)
+        Path(file.name).replace(path)  # at once: another thread may be about to read it
     return str(path)
 
 
 def _translated(error: Exception, request: Request, settings: RemoteSettings) -> EltError:
     """Return our error for one of the clients'. Their texts may hold a proxy's password: none is passed on."""
-    what, causes = f"{request} at {settings.base_url}", _causes(error)
-    refused = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
-    if refused is not None and ("CERTIFICATE" in str(refused).upper() or "ALERT" in str(refused).upper()):
-        return _certificate(refused, what)
-    early = _not_sent(error, what, causes)
+    what, causes = f"{request} at {settings.base_url}{_way(settings)}", _causes(error)
+    early = _never_possible(error, what, causes) or _not_sent(error, what, causes)
     if early:
         return early
     if isinstance(error, requests.Timeout | httpx.TimeoutException):
         return AnswerLostError(f"{what}: no answer within {request.timeout or settings.timeout:g} s.")
     return AnswerLostError(f"{what}: the connection broke ({type(error).__name__}).")
+
+
+def _way(settings: RemoteSettings) -> str:
+    proxy = urlsplit(proxy_of(settings) or "")
+    return f" through the HTTP proxy {proxy.hostname}:{proxy.port or 80}" if proxy.hostname else ""
+
+
+def _never_possible(error: Exception, what: str, causes: list[BaseException]) -> ConfigurationError | None:
+    """Return the error for what goes no better the next time."""
+    refused = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
+    if refused is not None:
+        text = str(refused).upper()
+        if "CERTIFICATE" in text or "ALERT" in text:
+            return _certificate(refused, what)
+        if any(sign in text for sign in _NO_TLS):
+            return ConfigurationError(f"{what}: there is no TLS.", hint="is the schema http, or the port another one?")
+    if isinstance(error, requests.exceptions.ProxyError | httpx.ProxyError) and f" {_PROXY_AUTH} " in f" {error} ":
+        return ConfigurationError(f"{what}: the HTTP proxy wants a login (407).", hint=_PROXY_LOGIN)
+    if isinstance(error, _UNUSABLE):
+        hint = "correct host, proxy and headers of the connection"
+        return ConfigurationError(f"{what}: that cannot be sent ({type(error).__name__}).", hint=hint)
+    return None
 
 
 def _not_sent(error: Exception, what: str, causes: list[BaseException]) -> UnreachableError | None:
@@ -201,8 +245,11 @@ def _not_sent(error: Exception, what: str, causes: list[BaseException]) -> Unrea
         return UnreachableError(f"{what}: no connection within {CONNECT_SECONDS:.0f} s.", hint=hint)
     if isinstance(error, requests.exceptions.ProxyError | httpx.ProxyError):
         return UnreachableError(f"{what}: the HTTP proxy refused.", hint="check proxy, or HTTPS_PROXY and NO_PROXY")
-    if isinstance(error, httpx.ConnectError) or any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return UnreachableError(f"{what}: connection refused.", hint="does the server run, and is the port right?")
+    if isinstance(error, httpx.ConnectError) or any(isinstance(cause, NewConnectionError) for cause in causes):
+        reason = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), "")
+        return UnreachableError(f"{what}: no connection ({reason or type(error).__name__}).", hint="is there a route?")
     return None
 
 

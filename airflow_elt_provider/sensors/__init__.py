@@ -1,0 +1,1 @@
+"""What waits for something that others do."""

@@ -1,0 +1,121 @@
+"""Waits for a remote sync in the triggerer. Ten thousand of them share one poller."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_elt_provider.errors import ConfigurationError, EltError
+from airflow_elt_provider.triggers._claims import may_cancel, was_killed
+from airflow_elt_provider.triggers._pollers import poller_of
+
+if TYPE_CHECKING:
+    from airflow_elt_provider.remotes.model import Sighting, Watch
+    from airflow_elt_provider.remotes.poller import Poller
+
+log = logging.getLogger(__name__)
+
+_AIRFLOW_CALLS_ON_KILL: Final = hasattr(BaseTrigger, "on_kill")  # since 3.3
+
+
+class RemoteSyncTrigger(BaseTrigger):
+    """Fires when a run of a remote has ended, when it has lasted too long, or when it cannot be watched any more.
+
+    The event is ``{"status": "ended", "sighting": {...}}``, ``{"status": "timeout"}`` or
+    ``{"status": "error", "message", "retryable"}``, and ``told`` as it was given. Its arguments hold no secret.
+
+    :param conn_id: connection of the remote.
+    :param watch: what is waited for, the JSON of a ``Watch``: ``{"remote_id", "job_id", "mark", "after"}``.
+    :param poll_interval: the most seconds between two looks.
+    :param outage_tolerance: seconds that the server may fail to answer.
+    :param deadline: when to give up, in seconds since 1970; None: never.
+    :param owner: the try that may cancel the run, "" where nobody may.
+    :param told: what the task wants to hear again in the event. (Airflow's own way for that, ``kwargs`` of ``defer``,
+        is lost in ``airflow tasks test``.)
+    """
+
+    def __init__(
+        self,
+        conn_id: str,
+        watch: dict[str, str],
+        poll_interval: float = 10.0,
+        outage_tolerance: float = 1800.0,
+        deadline: float | None = None,
+        owner: str = "",
+        told: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.conn_id = conn_id
+        self.watch = watch
+        self.poll_interval = poll_interval
+        self.outage_tolerance = outage_tolerance
+        self.deadline = deadline
+        self.owner = owner
+        self.told = told
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what Airflow stores."""
+        names = ("conn_id", "watch", "poll_interval", "outage_tolerance", "deadline", "owner", "told")
+        return f"{__name__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and fire once."""
+        try:
+            event = await self._event()
+        except asyncio.CancelledError:
+            if not _AIRFLOW_CALLS_ON_KILL and self.task_instance and await was_killed(self.task_instance):
+                await self.on_kill()
+            raise
+        yield TriggerEvent({**event, "told": self.told})
+
+    async def _event(self) -> dict[str, Any]:
+        try:
+            poller = await poller_of(self.conn_id)
+            async with asyncio.timeout(None if self.deadline is None else self.deadline - time.time()):
+                sighting = await self._waited(poller)
+        except TimeoutError:
+            await self._cancel("its time is over")
+            return {"status": "timeout"}
+        except EltError as error:
+            return {"status": "error", "message": str(error), "retryable": not isinstance(error, ConfigurationError)}
+        return {"status": "ended", "sighting": sighting.to_json()}
+
+    async def _waited(self, poller: Poller) -> Sighting:
+        from airflow_elt_provider.remotes.progress import Progress
+
+        return await poller.wait(
+            self._watch(),
+            poll_interval=self.poll_interval,
+            outage_tolerance=self.outage_tolerance,
+            listener=Progress(str(self._watch())),
+        )
+
+    def _watch(self) -> Watch:
+        from airflow_elt_provider.remotes.model import Watch
+
+        return Watch.from_json(self.watch)
+
+    async def on_kill(self) -> None:
+        """Cancel the run if it is still ours: a person marked the task, or cleared it and no other try took over."""
+        ti = self.task_instance
+        if self.owner and ti is not None and await may_cancel(ti, self.owner):
+            await self._cancel("the task was ended by hand")
+
+    async def _cancel(self, why: str) -> None:
+        """Cancel the run; a server that does not answer is said, not raised: the task has ended in any case."""
+        from airflow_elt_provider.remotes.flow import arun
+
+        if not self.owner:
+            return
+        try:
+            poller = await poller_of(self.conn_id)
+            cancelled = await arun(poller.remote.cancel(self._watch()), poller.transport)
+        except EltError as error:
+            log.warning("%s: %s, and it could not be cancelled: %s", self._watch(), why, error)
+            return
+        log.info("%s: %s; %s", self._watch(), why, "cancelled." if cancelled else "it was not ours to cancel, or over.")
