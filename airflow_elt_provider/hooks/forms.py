@@ -83,6 +83,7 @@ def _conn_field(field: Field) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": [field.kind, "null"]}
     if field.choices:
         schema["enum"] = [*field.choices, None]
+        schema["values_display"] = {"null": "(default)"}
     if field.secret and not field.multiline:
         schema["format"] = "password"
     if field.multiline:

@@ -47,7 +47,8 @@ _TLS: Final = (
     ),
     Field("timeout", "Timeout", "number", "Seconds to wait for an answer (default 30)."),
 )  # fmt: skip
-_PLACES: Final = (("host", "https://airbyte.example.com"), ("schema", "https"))
+_PORT: Final = ("port", "443")
+"""Airflow 3.3's Test button sends port 0 where the field is empty, and then refuses to test."""
 
 
 def _auth(*kinds: str) -> Field:
@@ -74,7 +75,7 @@ AIRBYTE: Final = Form(
         ("login", "User or client id"),
         ("password", "Password, client secret or token"),
     ),
-    placeholders=_PLACES,
+    placeholders=(("host", "https://airbyte.example.com"), _PORT, ("schema", "https")),
 )  # fmt: skip
 FIVETRAN: Final = Form(
     conn_type="eltfivetran",
@@ -83,7 +84,7 @@ FIVETRAN: Final = Form(
     fields=(*_IAP, *_TLS),
     relabeled=(("host", "Server (empty: api.fivetran.com)"), ("schema", "http or https"), ("login", "API key"),
                ("password", "API secret")),
-    placeholders=(("host", "https://api.fivetran.com"), ("schema", "https")),
+    placeholders=(("host", "https://api.fivetran.com"), _PORT, ("schema", "https")),
 )  # fmt: skip
 DIGDAG: Final = Form(
     conn_type="eltdigdag",
@@ -91,6 +92,6 @@ DIGDAG: Final = Form(
     hook_class="airflow_elt_provider.hooks.digdag.EltDigdagHook",
     fields=(_auth("none", "basic", "bearer"), *_IAP, *_TLS),
     relabeled=(("host", "Server"), ("schema", "http or https")),
-    placeholders=(("host", "https://digdag.example.com:65432"), ("schema", "https")),
+    placeholders=(("host", "https://digdag.example.com"), ("port", "65432"), ("schema", "https")),
 )
 REMOTE_FORMS: Final = (AIRBYTE, FIVETRAN, DIGDAG)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow_elt_provider._compat import BaseHook
@@ -96,7 +97,8 @@ class EltRemoteHook(BaseHook):
             finally:
                 transport.close()
         except EltError as error:
-            return False, str(error)
+            # The Test button gives the connection a name of its own.
+            return False, re.sub(rf"\b([Cc])onnection {re.escape(repr(self.conn_id))}", r"\1onnection", str(error))
 
 
 def google_credentials(conn_id: str) -> Any:

@@ -20,8 +20,8 @@ from airflow_elt_provider.remotes.patience import Outage, forgotten, interval, o
 
 log = logging.getLogger(__name__)
 
-_WAKE_AT_ONCE: Final = 100
-"""Waiters woken before others get their turn of the event loop."""
+_WAKE_AT_ONCE: Final = 20
+"""Waiters woken before others get their turn of the event loop: each may log, and all of them go on before it."""
 _SAID_AT: Final = 2
 """Failures in a row after which those who wait hear of them: a single one is no news."""
 Listener = Callable[[Sighting], None]

@@ -22,7 +22,7 @@ import certifi
 import httpx
 import requests
 import requests.adapters
-from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
+from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import NewConnectionError
 
 from airflow_elt_provider.core.secret import Secret
@@ -134,7 +134,7 @@ def proxy_of(settings: RemoteSettings) -> str | None:
     if settings.proxy:
         return settings.proxy.reveal()
     found = select_proxy(settings.base_url, dict(get_environ_proxies(settings.base_url)))
-    return str(prepend_scheme_if_needed(found, "http")) if found else None
+    return found if not found or "://" in found else f"http://{found}"
 
 
 def ca_file(settings: RemoteSettings) -> str:

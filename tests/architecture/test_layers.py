@@ -18,10 +18,13 @@ PACKAGE = "airflow_elt_provider"
 
 @pytest.mark.lowest
 @pytest.mark.parametrize(
-    "row", [*registry.SYSTEMS, *registry.STAGES], ids=lambda row: getattr(row, "name", "") or row.scheme
+    "row",
+    [*registry.SYSTEMS, *registry.STAGES, *registry.REMOTES],
+    ids=lambda row: getattr(row, "name", "") or row.scheme,
 )
 def test_every_string_of_the_registry_resolves(row):
-    for text in (row.hook, getattr(row, "source", ""), getattr(row, "destination", ""), getattr(row, "stage", "")):
+    for kind in ("hook", "source", "destination", "stage", "remote"):
+        text = getattr(row, kind, "")
         if text:
             assert registry.resolve(text, row).__name__ == text.partition(":")[2]
 
@@ -36,6 +39,16 @@ def test_every_system_has_its_folder_and_its_candidate(row):
         assert re.search(rf"^{row.extra} = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE), (
             f"no extra {row.extra!r}"
         )
+
+
+@pytest.mark.lowest
+@pytest.mark.parametrize("row", registry.REMOTES, ids=lambda row: row.name)
+def test_every_remote_has_its_fake_its_form_and_its_page(row):
+    from airflow_elt_provider.hooks.remote_forms import REMOTE_FORMS
+
+    assert (ROOT / "tests" / "fakes" / f"{row.name}.py").exists(), f"tests/fakes/{row.name}.py is missing"
+    assert (ROOT / "docs" / "remotes" / f"{row.name}.md").exists(), f"docs/remotes/{row.name}.md is missing"
+    assert row.conn_type in {form.conn_type for form in REMOTE_FORMS}, f"no form for {row.conn_type}"
 
 
 def test_a_missing_extra_gives_the_command(tmp_path):
@@ -135,13 +148,16 @@ for name in sys.argv[1:]:
 print(time.perf_counter() - begun)
 print(*sorted(set(sys.modules) - before))
 """
-HEAVY = ("airflow.providers", "boto3", "botocore", "duckdb", "psycopg2", "pyarrow", "pandas", "requests", "sqlalchemy")
+HEAVY = ("airflow.providers", "boto3", "botocore", "duckdb", "psycopg2", "pyarrow", "pandas", "requests", "httpx",
+         "google", "sqlalchemy")  # fmt: skip
 
 
 @pytest.mark.lowest
 def test_a_dag_file_pays_next_to_nothing(tmp_path):
     modules = [f"{PACKAGE}.task_groups"] + [
-        f"{PACKAGE}.operators.{file.stem}" for file in (ROOT / PACKAGE / "operators").glob("[!_]*.py")
+        f"{PACKAGE}.{folder}.{file.stem}"
+        for folder in ("operators", "sensors")
+        for file in (ROOT / PACKAGE / folder).glob("[!_]*.py")
     ]
     env = {**_env(), "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     best = 1.0
