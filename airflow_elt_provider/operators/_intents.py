@@ -18,6 +18,9 @@ _KEY: Final = "elt_remote_intent"
 class StoredIntents:
     """In Airflow's task state store (3.3), which outlives tries and clears.
 
+    Nothing is ever removed: a run that succeeded before Airflow heard of it is found by the next try, and after a clear
+    the key is another.
+
     :param key: identity of this generation of the run: what an earlier one left is not ours.
     """
 
@@ -35,10 +38,6 @@ class StoredIntents:
         """Save the mark."""
         self._store.set(_KEY, json.dumps({"key": self._key, "mark": mark}))
 
-    def forget(self) -> None:
-        """Remove it."""
-        self._store.delete(_KEY)
-
 
 class RememberedIntents:
     """In this process: before Airflow 3.3 there is nowhere else. The next try looks by time instead."""
@@ -53,10 +52,6 @@ class RememberedIntents:
     def write(self, mark: str) -> None:
         """Keep the mark."""
         self._mark = mark
-
-    def forget(self) -> None:
-        """Drop it."""
-        self._mark = None
 
 
 def intents_of(context: Context, key: str) -> Intents:

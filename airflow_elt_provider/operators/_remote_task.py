@@ -250,8 +250,6 @@ class RemoteSyncOperator(EltOperator):
 
         report = talk.run(self._patiently(lambda: talk.remote.report(watch, seen)))
         self._report = report
-        _, intents = self._order_of(context)
-        intents.forget()
         if seen.phase is not Phase.SUCCEEDED:
             raise _failure(report)
         log.info("%s: %s", watch, _summary(report))

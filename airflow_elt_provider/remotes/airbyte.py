@@ -53,6 +53,7 @@ class Airbyte:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._dialect: Dialect | None = None
+        self._asked: set[str] = set()
 
     # --- start ---
 
@@ -74,8 +75,8 @@ class Airbyte:
             if job:
                 return Started(job.watch(), "started", page)
         raise TransientError(
-            f"Airbyte says that connection {order.remote_id!r} is being synced, and lists no such job.",
-            hint="if that stays so, the server's workflow is stuck: cancel or restart the sync in its web UI",
+            f"Airbyte says that connection {order.remote_id!r} is busy, and lists no sync of it.",
+            hint="a reset or clear may run, and ends by itself; else the server's workflow is stuck: see its web UI",
         )
 
     def _of_an_earlier_try(self, api: Dialect, order: Order, intents: Intents) -> Flow[Job | None]:
@@ -98,6 +99,7 @@ class Airbyte:
 
     def _started(self, api: Dialect, order: Order, mark: int) -> Flow[Job | None]:
         """Start; None: somebody else was quicker, look again."""
+        self._asked.add(order.remote_id)
         try:
             outcome = yield from api.start(order.remote_id)
         except AnswerLostError as error:
@@ -117,6 +119,9 @@ class Airbyte:
         raise TransientError(f"{lost.message} No job of connection {order.remote_id!r} has appeared.")
 
     def find(self, order: Order, intents: Intents) -> Flow[Watch | None]:
+        """Return the job that a start by this object has led to; before it was sent, what runs is somebody else's."""
+        if order.remote_id not in self._asked:
+            return None
         api = yield from self.dialect()
         job = yield from self._of_an_earlier_try(api, order, intents)
         return job.watch() if job and job.active else None

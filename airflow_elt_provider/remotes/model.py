@@ -215,9 +215,6 @@ class Intents(Protocol):
     def write(self, mark: str) -> None:
         """Save the mark, before anything is started."""
 
-    def forget(self) -> None:
-        """Remove it: the run that it led to has ended."""
-
 
 class Remote(Protocol):
     """One sync engine, in one dialect."""
@@ -254,9 +251,6 @@ class NoIntents:
         return None
 
     def write(self, mark: str) -> None:
-        """Keep nothing."""
-
-    def forget(self) -> None:
         """Keep nothing."""
 
 

@@ -13,6 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_elt_provider.errors import ConfigurationError, EltError
 from airflow_elt_provider.triggers._claims import may_cancel, was_killed
 from airflow_elt_provider.triggers._pollers import poller_of
+from airflow_elt_provider.triggers._undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from airflow_elt_provider.remotes.model import Sighting, Watch
@@ -68,8 +69,8 @@ class RemoteSyncTrigger(BaseTrigger):
         try:
             event = await self._event()
         except asyncio.CancelledError:
-            if not _AIRFLOW_CALLS_ON_KILL and self.task_instance and await was_killed(self.task_instance):
-                await self.on_kill()
+            if not _AIRFLOW_CALLS_ON_KILL:
+                await undisturbed(self._if_killed())
             raise
         yield TriggerEvent({**event, "told": self.told})
 
@@ -102,6 +103,13 @@ class RemoteSyncTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Cancel the run if it is still ours: a person marked the task, or cleared it and no other try took over."""
+        await undisturbed(self._let_go())
+
+    async def _if_killed(self) -> None:
+        if self.task_instance is not None and await was_killed(self.task_instance):
+            await self._let_go()
+
+    async def _let_go(self) -> None:
         ti = self.task_instance
         if self.owner and ti is not None and await may_cancel(ti, self.owner):
             await self._cancel("the task was ended by hand")
