@@ -16,6 +16,7 @@ from airflow_elt_provider.errors import ConfigurationError, EltError, RemoteSync
 from airflow_elt_provider.links import RemoteSyncLink
 from airflow_elt_provider.operators._intents import begun, intents_of
 from airflow_elt_provider.operators._outcomes import airflow_outcomes
+from airflow_elt_provider.operators._remote_values import deadline_of, positive, seconds_of
 from airflow_elt_provider.operators._rendered import is_template
 from airflow_elt_provider.operators._task import EltOperator, run_identity
 from airflow_elt_provider.triggers._claims import KEY
@@ -297,42 +298,3 @@ def _summary(report: Report) -> str:
     counts = [("rows", report.rows), ("bytes", report.bytes), ("attempts", report.attempts)]
     said = [f"{value:,} {name}" for name, value in counts if value is not None]
     return ", ".join([report.status, *said, f"{len(report.streams)} streams", report.url])
-
-
-def deadline_of(context: Context, limit: timedelta | None) -> float | None:
-    """Return when this try's time is over, in seconds since 1970: Airflow does not count it while a task waits."""
-    if limit is None:
-        return None
-    started = getattr(context["ti"], "start_date", None)
-    return (started.timestamp() if started else time.time()) + limit.total_seconds()
-
-
-def seconds_of(name: str, value: timedelta | float) -> float:
-    """Return a span as seconds.
-
-    :raises ConfigurationError: when it is none.
-    """
-    seconds: Any = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds >= 0:
-        return float(seconds)
-    raise ConfigurationError(f"{name}={value!r} is no span of time.", hint="give a timedelta, or seconds")
-
-
-def positive(name: str, value: Any) -> None:
-    """Refuse what is no number above 0.
-
-    :raises ConfigurationError: names parameter and value.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise ConfigurationError(f"{name}={value!r} is no number of seconds above 0.", hint=f"e.g. {name}=10")
-
-
-def rendered(name: str, value: Any, example: str) -> str:
-    """Return a templated text.
-
-    :raises ConfigurationError: when it is empty, or rendered to nothing.
-    """
-    text = "" if value is None else str(value).strip()
-    if text in {"", "None"}:
-        raise ConfigurationError(f"{name} is {value!r}.", hint=f"write {name}={example}")
-    return text

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_elt_provider._compat import Context
 from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.operators import _remote_assets
-from airflow_elt_provider.operators._remote_task import RemoteSyncOperator, rendered
+from airflow_elt_provider.operators._remote_task import RemoteSyncOperator
+from airflow_elt_provider.operators._remote_values import parsed_time, rendered
 from airflow_elt_provider.operators._rendered import is_template
 from airflow_elt_provider.operators._task import EltOperator
 
@@ -189,18 +190,6 @@ def refuse_unknown_checks(checks: Sequence[str]) -> None:
     for name in checks:
         if name not in known:
             raise ConfigurationError(f"preflight has {name!r}.", hint=f"any of {', '.join(known)}")
-
-
-def parsed_time(name: str, text: str) -> datetime:
-    """Return a time that a template rendered; UTC where it has no offset.
-
-    :raises ConfigurationError: when it is no time.
-    """
-    try:
-        value = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigurationError(f"{name}={text!r} is no time.", hint="ISO 8601, e.g. 2026-01-05T07:00:00Z") from None
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def _order(operator: RemoteSyncOperator, context: Context, key: str, remote_id: str) -> Order:

@@ -6,7 +6,6 @@ the attempt that is there: that alone makes a start exactly-once.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from urllib.parse import quote
 
 from airflow_elt_provider.errors import AnswerLostError, ConfigurationError, EltError, TransientError
 from airflow_elt_provider.remotes.digdag_paging import Attempts
+from airflow_elt_provider.remotes.digdag_tasks import is_work, log_tail, said, tasks_of
 from airflow_elt_provider.remotes.flow import Answer, Flow, JsonObject, Pause, Request
 from airflow_elt_provider.remotes.model import (
     Intents,
@@ -39,9 +39,6 @@ log = logging.getLogger(__name__)
 Resume = Literal["failed", "none"]
 _OK, _BAD, _NOT_FOUND, _CONFLICT = 200, 400, 404, 409
 _MOST_TRIES: Final = 1000
-_LOG_LINES: Final = 50
-_LOG_FILES: Final = 3
-_LOG_BYTES: Final = 1_000_000
 _LOOKS: Final = (0.5, 2.0, 5.0)
 
 
@@ -207,7 +204,7 @@ class Digdag:
     def report(self, watch: Watch, seen: Sighting) -> Flow[Report]:
         answer = yield from self._get(f"/api/attempts/{quote(seen.job_id)}")
         attempt: JsonObject = answer.json() if answer.status == _OK else {}
-        tasks = yield from self._tasks(seen.job_id)
+        tasks = yield from tasks_of(self.session, seen.job_id)
         failed = [task for task in tasks if task["state"] in {"error", "group_error"} and task.get("error")]
         good = seen.phase is Phase.SUCCEEDED
         return Report(
@@ -219,31 +216,10 @@ class Digdag:
             started_at=iso(attempt.get("createdAt")),
             finished_at=iso(attempt.get("finishedAt")),
             attempts=int(attempt.get("index") or 1),
-            streams=[StreamReport(task["fullName"], status=task["state"]) for task in tasks if _is_work(task)],
-            reason="" if good else "; ".join(_said(task) for task in failed),
-            log_tail=() if good else (yield from self._log_tail(seen.job_id, failed)),
+            streams=[StreamReport(task["fullName"], status=task["state"]) for task in tasks if is_work(task)],
+            reason="" if good else "; ".join(said(task) for task in failed),
+            log_tail=() if good else (yield from log_tail(self.session, seen.job_id, failed)),
         )
-
-    def _tasks(self, attempt_id: str) -> Flow[list[JsonObject]]:
-        answer = yield from self.session.attempt(Request("GET", f"/api/attempts/{quote(attempt_id)}/tasks"))
-        if not isinstance(answer, Answer) or not answer.is_json:
-            return []
-        found: list[JsonObject] = answer.json().get("tasks") or []
-        return found
-
-    def _log_tail(self, attempt_id: str, failed: Sequence[JsonObject]) -> Flow[list[str]]:
-        """Return the last lines of the failed tasks' logs; fewer where they cannot be had."""
-        lines: list[str] = []
-        for name in {task["fullName"]: None for task in failed[-_LOG_FILES:]}:
-            path = f"/api/logs/{quote(attempt_id)}/files"
-            listed = yield from self.session.attempt(Request("GET", path, [("task", name)]))
-            files = listed.json().get("files") or [] if isinstance(listed, Answer) and listed.is_json else []
-            for file in files[-1:]:
-                request = Request("GET", f"{path}/{quote(file['fileName'], safe='')}", accept="*/*")
-                answer = yield from self.session.attempt(request)
-                if isinstance(answer, Answer) and answer.status == _OK:
-                    lines += [f"{name}: {line}" for line in _text(answer.content).splitlines()[-_LOG_LINES:]]
-        return lines[-_LOG_LINES:]
 
     def check(self) -> Flow[str]:
         version = yield from self._get("/api/version")
@@ -277,24 +253,6 @@ def _split(remote_id: str) -> tuple[str, str]:
     if not (project and found and workflow):
         raise ConfigurationError(f"{remote_id!r} names no workflow.", hint="write project/workflow")
     return project, workflow
-
-
-def _is_work(task: JsonObject) -> bool:
-    """Say whether a task is a step of the workflow: not a group, and none that Digdag adds (``^failure-alert``)."""
-    return not task.get("isGroup") and "^" not in str(task["fullName"])
-
-
-def _said(task: JsonObject) -> str:
-    message = str((task.get("error") or {}).get("message") or "failed")
-    return f"{task['fullName']}: {message}"
-
-
-def _text(content: bytes) -> str:
-    try:
-        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (OSError, EOFError):
-        return ""
-    return content[-_LOG_BYTES:].decode("utf-8", errors="replace")
 
 
 def _refused(answer: Answer, what: str) -> EltError:

@@ -18,8 +18,7 @@ from airflow_elt_provider._compat import (
 )
 from airflow_elt_provider.errors import ConfigurationError, TransientError
 from airflow_elt_provider.operators._outcomes import airflow_outcomes
-from airflow_elt_provider.operators._remote_task import deadline_of, rendered, seconds_of
-from airflow_elt_provider.operators.remote import parsed_time
+from airflow_elt_provider.operators._remote_values import deadline_of, parsed_time, rendered, seconds_of
 
 if TYPE_CHECKING:
     from airflow_elt_provider.hooks.remotes import EltRemoteHook
