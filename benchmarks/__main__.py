@@ -11,7 +11,10 @@ from benchmarks.bench import FOLDER, Bench
 from benchmarks.measuring import ROUNDS
 from benchmarks.report import Report, machine, write
 
-NAMES: Final = ("imports", "extract", "postgres_to_postgres", "postgres_to_duckdb", "idle", "memory", "airflow_task")
+NAMES: Final = (
+    "imports", "extract", "postgres_to_postgres", "postgres_to_duckdb", "idle", "memory", "airflow_task", "remotes",
+    "triggerer",
+)  # fmt: skip
 ROWS: Final = 2_000_000
 
 

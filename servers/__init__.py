@@ -8,6 +8,8 @@ FaultProxy          TCP faults between a client and any server: latency, cuts, b
 PostgresFaultProxy  the same, knowing PostgreSQL: cut at a statement, before or after the server runs it
 TlsFront            TLS in front of a PostgreSQL built without it, with certificates made on the spot
 S3Server            moto behind an HTTP front that injects the refusals moto is too lenient to give
+BigQueryServer      the emulator local-bigquery, in an environment of its own
+DigdagServer        the real Digdag from its executable jar, with a database in memory
 ==================  =====================================================================================
 
 Names are imported from their modules (`from servers.postgres import PostgresServer`), so that a test of

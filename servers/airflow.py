@@ -1,4 +1,4 @@
-"""A throw-away Airflow: scheduler, DAG processor and API server as real processes, tasks by LocalExecutor."""
+"""A throw-away Airflow: scheduler, DAG processor, API server, triggerer as real processes, tasks by LocalExecutor."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import time
 import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
+from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING, Any
 
 from servers.processes import LOOPBACK, GuardedProcess, ReservedPort
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 PROGRAMS = ("api-server", "scheduler", "dag-processor")
+TRIGGERER = "triggerer"
 START_SECONDS = 120.0
 
 
@@ -29,12 +31,21 @@ class AirflowServer:
     """Airflow 3 on SQLite with LocalExecutor, on a free loopback port.
 
     `dags` is the folder of DAG files; `env` holds further settings and connections (AIRFLOW_CONN_*).  Command lines
-    run with :meth:`run` see the same Airflow.
+    run with :meth:`run` see the same Airflow.  `triggerer` adds the process in which deferred tasks wait.
     """
 
-    def __init__(self, dags: Path, env: Mapping[str, str] | None = None, *, parallelism: int = 4) -> None:
+    def __init__(
+        self,
+        dags: Path,
+        env: Mapping[str, str] | None = None,
+        *,
+        parallelism: int = 4,
+        triggerer: bool = False,
+    ) -> None:
         """Describe an Airflow; nothing runs yet."""
         self.home = Path(tempfile.mkdtemp(prefix="elt-airflow-"))
+        self._programs = (*PROGRAMS, TRIGGERER) if triggerer else PROGRAMS
+        self._processes: dict[str, GuardedProcess] = {}
         self._port = ReservedPort()
         self._stack = ExitStack()
         self.env = {**self._settings(dags, parallelism), **(env or {})}
@@ -82,11 +93,42 @@ class AirflowServer:
     def start(self) -> None:
         """Start, and wait until the API answers and the scheduler is alive."""
         self.run("db", "migrate")
-        for program in PROGRAMS:
-            log = self._stack.enter_context((self.home / f"{program}.log").open("ab"))
-            process = GuardedProcess([_airflow(), program], log=log, cwd=self.home, env=self.env)
-            self._stack.callback(process.stop)
+        for program in self._programs:
+            self._stack.callback(self._stop, program)
+            self.launch(program)
+        self._stack.callback(self._ask_to_stop)
         self._wait()
+
+    def launch(self, program: str) -> None:
+        """Start one of the processes, also again after :meth:`kill`; waits for nothing."""
+        # The triggerer's port for logs is the same everywhere; nobody asks there, the files are at hand.
+        words = [program, "--skip-serve-logs"] if program == TRIGGERER else [program]
+        with (self.home / f"{program}.log").open("ab") as log:
+            self._processes[program] = GuardedProcess([_airflow(), *words], log=log, cwd=self.home, env=self.env)
+
+    def kill(self, program: str) -> None:
+        """End one of the processes with SIGKILL, as a lost machine does."""
+        self._processes[program].stop(SIGKILL)
+
+    def pid(self, program: str) -> int:
+        """Return the process id of one of the processes."""
+        return self._processes[program].pid
+
+    def _ask_to_stop(self) -> None:
+        """Let all of them end at the same time: each takes some seconds."""
+        for process in self._processes.values():
+            if process.running:
+                process.signal(SIGTERM)
+
+    def _stop(self, program: str) -> None:
+        if program in self._processes:
+            self._processes[program].stop()
+
+    def keep_logs(self, folder: Path) -> None:
+        """Copy the logs of processes and tasks, for whoever has to find out what went wrong."""
+        shutil.copytree(self.home / "logs", folder / "logs", dirs_exist_ok=True)
+        for log in self.home.glob("*.log"):
+            shutil.copy(log, folder)
 
     def close(self) -> None:
         """Stop everything."""
@@ -149,7 +191,7 @@ class AirflowServer:
 
     def _get(self, path: str) -> Any:
         request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {self._token}"})
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read())
 
 

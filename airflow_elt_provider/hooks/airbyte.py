@@ -9,6 +9,7 @@ from airflow_elt_provider.hooks.remotes import EltRemoteHook
 
 if TYPE_CHECKING:
     from airflow_elt_provider.remotes.airbyte import Airbyte
+    from airflow_elt_provider.remotes.settings import RemoteSettings
 
 
 class EltAirbyteHook(EltRemoteHook):
@@ -24,6 +25,12 @@ class EltAirbyteHook(EltRemoteHook):
 
     def __init__(self, conn_id: str = default_conn_name) -> None:
         super().__init__(conn_id)
+
+    def _read(self) -> RemoteSettings:
+        """Read the connection; a path to its API is taken off."""
+        from airflow_elt_provider.remotes.airbyte import without_api_path
+
+        return without_api_path(super()._read())
 
     def get_remote(self) -> Airbyte:
         """Return the server behind the connection; it is asked when it is used.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from airflow_elt_provider._compat import BaseHook
+from airflow_elt_provider._compat import AirflowException, BaseHook
 from airflow_elt_provider.core.connection import ConnectionParts
 from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import ConfigurationError, EltError
@@ -33,6 +33,7 @@ class EltRemoteHook(BaseHook):
     def __init__(self, conn_id: str) -> None:
         super().__init__()
         self.conn_id = conn_id
+        self._settings: RemoteSettings | None = None
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -58,10 +59,15 @@ class EltRemoteHook(BaseHook):
         return RequestsTransport(self.settings())
 
     def settings(self) -> RemoteSettings:
-        """Return the server's address and credentials.
+        """Return the server's address and credentials; the connection is read once.
 
         :raises ConfigurationError: for a field that cannot be meant.
         """
+        if self._settings is None:
+            self._settings = self._read()
+        return self._settings
+
+    def _read(self) -> RemoteSettings:
         from airflow_elt_provider.remotes.settings import parse_settings
 
         connection = airflow_connection(self.conn_id)
@@ -104,8 +110,9 @@ class EltRemoteHook(BaseHook):
 def google_credentials(conn_id: str) -> Any:
     """Return google-auth credentials of an Airflow Google connection: its key, its impersonation chain, or its own.
 
-    :raises ConfigurationError: when the Google provider is not installed.
+    :raises ConfigurationError: when there is no such connection, it cannot be meant, or the Google provider is missing.
     """
+    airflow_connection(conn_id)
     try:
         from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
     except ModuleNotFoundError as error:
@@ -113,7 +120,12 @@ def google_credentials(conn_id: str) -> Any:
             f"google_conn_id={conn_id!r} needs the Python package {error.name!r}, which is not installed.",
             hint="pip install 'airflow-elt-provider[google]', or use keyfile_dict or iap_impersonate instead",
         ) from None
-    return GoogleBaseHook(gcp_conn_id=conn_id).get_credentials()
+    try:
+        return GoogleBaseHook(gcp_conn_id=conn_id).get_credentials()
+    except AirflowException as error:
+        raise ConfigurationError(
+            f"Google connection {conn_id!r} gives no credentials: {error}", hint="test it by itself, and correct it"
+        ) from None
 
 
 def remote_hook(conn_id: str, remote: str = "") -> EltRemoteHook:

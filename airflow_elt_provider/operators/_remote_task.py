@@ -17,7 +17,6 @@ from airflow_elt_provider.links import RemoteSyncLink
 from airflow_elt_provider.operators._intents import begun, intents_of
 from airflow_elt_provider.operators._outcomes import airflow_outcomes
 from airflow_elt_provider.operators._remote_values import deadline_of, positive, seconds_of
-from airflow_elt_provider.operators._rendered import is_template
 from airflow_elt_provider.operators._task import EltOperator, run_identity
 from airflow_elt_provider.triggers._claims import KEY
 
@@ -89,7 +88,7 @@ class RemoteSyncOperator(EltOperator):
         self.outage_tolerance = outage_tolerance
         self.cancel_on_kill = cancel_on_kill
         self._report: Report | None = None
-        if not is_template(on_running) and on_running not in _ON_RUNNING and not self._is_being_mapped():
+        if on_running not in _ON_RUNNING and not self._is_being_mapped():
             raise ConfigurationError(f"on_running={on_running!r} is unknown.", hint=f"one of {', '.join(_ON_RUNNING)}")
         positive("poll_interval", poll_interval)
         seconds_of("outage_tolerance", outage_tolerance)
@@ -100,7 +99,7 @@ class RemoteSyncOperator(EltOperator):
         """Return what is to run."""
         raise NotImplementedError
 
-    def before(self, remote: Any) -> Flow[None]:  # noqa: ARG002
+    def before(self, remote: Any, intents: Intents) -> Flow[None]:  # noqa: ARG002
         """Check what has to be right before a start."""
         yield from ()
 
@@ -174,7 +173,7 @@ class RemoteSyncOperator(EltOperator):
 
     def _started(self, talk: _Talk, order: Order, intents: Intents) -> Started:
         def begin() -> Flow[Started]:
-            yield from self.before(talk.remote)
+            yield from self.before(talk.remote, intents)
             return (yield from talk.remote.start(order, intents))
 
         started = self._interruptible(
@@ -295,6 +294,7 @@ def _failure(report: Report) -> EltError:
 
 
 def _summary(report: Report) -> str:
-    counts = [("rows", report.rows), ("bytes", report.bytes), ("attempts", report.attempts)]
+    counts = [("rows", report.rows), ("bytes", report.bytes)]
     said = [f"{value:,} {name}" for name, value in counts if value is not None]
+    said += [f"{report.attempts} attempts"] if (report.attempts or 1) > 1 else []
     return ", ".join([report.status, *said, f"{len(report.streams)} streams", report.url])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,12 +12,11 @@ from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.operators import _remote_assets
 from airflow_elt_provider.operators._remote_task import RemoteSyncOperator
 from airflow_elt_provider.operators._remote_values import parsed_time, rendered
-from airflow_elt_provider.operators._rendered import is_template
-from airflow_elt_provider.operators._task import EltOperator
+from airflow_elt_provider.operators._task import EltOperator, run_identity
 
 if TYPE_CHECKING:
     from airflow_elt_provider.remotes.flow import Flow
-    from airflow_elt_provider.remotes.model import Order, Report
+    from airflow_elt_provider.remotes.model import Intents, Order, Report
 
 _RESUME = ("failed", "none")
 
@@ -76,10 +76,12 @@ class FivetranSyncOperator(_StreamsSyncOperator):
         """Return what is to run."""
         return _order(self, context, key, self._id())
 
-    def before(self, remote: Any) -> Flow[None]:
-        """Run the checks."""
+    def before(self, remote: Any, intents: Intents) -> Flow[None]:
+        """Run the checks, unless the sync that an earlier try started still runs."""
         from airflow_elt_provider.remotes.fivetran_checks import run_checks
 
+        if self.preflight and intents.read() is not None and (yield from remote.connection(self._id())).syncing:
+            return
         yield from run_checks(remote, self._id(), self.preflight)
 
     def _id(self) -> str:
@@ -93,14 +95,16 @@ class DigdagSyncOperator(RemoteSyncOperator):
 
     :param project: project. (templated)
     :param workflow: workflow. (templated)
-    :param params: parameters of the attempt. (templated)
+    :param params: parameters of the attempt. Airflow mixes them with the DAG's own ``params``, checks them as those,
+        and takes no task's output here: ``attempt_params`` knows none of that.
+    :param attempt_params: parameters of the attempt, before those in ``params``. (templated)
     :param session_time: the session's time, ISO 8601; default: the run's logical date, else when it began. (templated)
     :param resume: what a retry after a failed attempt does: ``failed`` goes on from the failed tasks, ``none`` begins
         anew.
     """
 
     remote_name = "digdag"
-    template_fields: Sequence[str] = ("project", "workflow", "params_of_attempt", "session_time")
+    template_fields: Sequence[str] = ("project", "workflow", "attempt_params", "session_time")
 
     def __init__(
         self,
@@ -108,6 +112,7 @@ class DigdagSyncOperator(RemoteSyncOperator):
         project: str,
         workflow: str,
         params: Mapping[str, Any] | None = None,
+        attempt_params: Mapping[str, Any] | None = None,
         session_time: str | None = None,
         resume: Literal["failed", "none"] = "none",
         **kwargs: Any,
@@ -115,11 +120,10 @@ class DigdagSyncOperator(RemoteSyncOperator):
         super().__init__(**kwargs)
         self.project = project
         self.workflow = workflow
-        # Airflow keeps the DAG's own parameters under the name params.
-        self.params_of_attempt = dict(params or {})
+        self.attempt_params: Any = attempt_params if params is None else {**self._own(params), **(attempt_params or {})}
         self.session_time = session_time
         self.resume = resume
-        if not is_template(resume) and resume not in _RESUME and not self._is_being_mapped():
+        if resume not in _RESUME and not self._is_being_mapped():
             raise ConfigurationError(f"resume={resume!r} is unknown.", hint=f"one of {', '.join(_RESUME)}")
 
     def order(self, context: Context, key: str) -> Order:
@@ -134,9 +138,16 @@ class DigdagSyncOperator(RemoteSyncOperator):
             self.on_running,  # type: ignore[arg-type]
             _interval_start(context),
             session_time=self._session_time(context),
-            params=self.params_of_attempt,
+            params=self.attempt_params or {},
+            family=replace(run_identity(context), generation=0).load_id(f"{self.remote_name}:{self.conn_id}"),
             resume=self.resume,
         )
+
+    def _own(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters less those that Airflow has put in from the DAG."""
+        dag = self.get_dag()
+        common = dict(dag.params) if dag else {}
+        return {name: value for name, value in dict(params).items() if name not in common or common[name] != value}
 
     def _session_time(self, context: Context) -> datetime:
         if self.session_time in {None, "", "None"}:
@@ -164,7 +175,7 @@ class FivetranPreflightOperator(EltOperator):
         self.conn_id = conn_id
         self.connection_id = connection_id
         self.checks = [checks] if isinstance(checks, str) else list(checks)
-        refuse_unknown_checks(self.checks)
+        refuse_unknown_checks(self.checks or ["nothing to check"])
 
     def run_step(self, context: Context) -> dict[str, str]:  # noqa: ARG002
         """Check."""

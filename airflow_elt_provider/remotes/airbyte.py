@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from airflow_elt_provider.core.secret import Secret
@@ -34,6 +35,8 @@ from airflow_elt_provider.remotes.tokens import Token
 
 log = logging.getLogger(__name__)
 
+_CLOUD: Final = "https://api.airbyte.com"
+_CLOUD_PAGES: Final = "https://cloud.airbyte.com"
 _OK: Final = 200
 _LOOKS: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds to wait before each look for a job whose start may have got through."""
@@ -160,7 +163,8 @@ class Airbyte:
     def _page(self, connection: JsonObject, connection_id: str) -> str:
         workspace = connection.get("workspaceId")
         middle = f"/workspaces/{workspace}" if workspace else ""
-        return f"{self.session.settings.base_url}{middle}/connections/{connection_id}/status"
+        base = self.session.settings.base_url
+        return f"{_CLOUD_PAGES if base == _CLOUD else base}{middle}/connections/{connection_id}/status"
 
     # --- dialects ---
 
@@ -199,6 +203,14 @@ class Airbyte:
         if answer.status != _OK:
             refused.append(f"{path} answers {answer.status}")
         return answer.status == _OK
+
+
+def without_api_path(settings: RemoteSettings) -> RemoteSettings:
+    """Return the settings with the web UI's address, where somebody pasted that of the API."""
+    for prefix in sorted((*PREFIXES, CONFIG_PREFIX), key=len, reverse=True):
+        if settings.base_url.endswith(prefix):
+            return replace(settings, base_url=settings.base_url.removesuffix(prefix))
+    return settings
 
 
 def application_token(settings: RemoteSettings, session: Session) -> Flow[Token]:

@@ -49,16 +49,28 @@ class DigdagOrder(Order):
     :param remote_id: ``project/workflow``.
     :param session_time: the session's time; Digdag keeps whole seconds.
     :param params: parameters of the attempt.
+    :param family: identity of the task's run, the same for all its generations: one that a cleared task left running
+        is found by it.
     :param resume: ``failed``: a retry after a failed attempt goes on from its failed tasks; ``none``: it begins anew.
     """
 
     session_time: datetime = field(default_factory=lambda: datetime.now(UTC))
     params: Mapping[str, Any] = field(default_factory=dict)
+    family: str = ""
     resume: Resume = "none"
 
+    @property
+    def prefix(self) -> str:
+        """What the retry names of all attempts of the task's run begin with."""
+        return f"airflow-{_short(self.family or self.key)}-"
+
     def retry_name(self, number: int) -> str:
-        """Return the retry name of the n-th attempt of this run of the task."""
-        return f"airflow-{hashlib.sha256(self.key.encode()).hexdigest()[:16]}-{number}"
+        """Return the retry name of the n-th attempt of this generation of the task's run."""
+        return f"{self.prefix}{_short(self.key)}-{number}"
+
+
+def _short(identity: str) -> str:
+    return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
 class Digdag:
@@ -79,6 +91,9 @@ class Digdag:
         if not isinstance(order, DigdagOrder):
             raise TypeError(order)
         workflow = yield from self.workflow_id(order.remote_id)
+        left = yield from self.find(order, intents)
+        if left:
+            return Started(left, "found", self._url(left))
         if intents.read() is None:
             foreign = yield from self._foreign(order)
             if foreign:
@@ -154,11 +169,11 @@ class Digdag:
         if not isinstance(order, DigdagOrder):
             raise TypeError(order)
         project, workflow = _split(order.remote_id)
-        ours = order.retry_name(0).removesuffix("0")
         query = [("project", project), ("workflow", workflow), ("include_retried", "true")]
         for attempt in (yield from self._attempts.listed(query)):
-            if str(attempt.get("retryAttemptName") or "").startswith(ours) and not attempt["done"]:
-                return Watch(order.remote_id, str(attempt["id"]))
+            name = str(attempt.get("retryAttemptName") or "")
+            if name.startswith(order.prefix) and not attempt["done"]:
+                return Watch(order.remote_id, str(attempt["id"]), name)
         return None
 
     # --- watch, cancel ---

@@ -141,6 +141,9 @@ class AsyncTransport(Protocol):
     async def send(self, request: Request) -> Answer:
         """Send a request and return its answer; raises as :meth:`Transport.send` does."""
 
+    async def aclose(self) -> None:
+        """Close what is open; the next request opens it again."""
+
 
 def run(flow: Flow[_T], transport: Transport, sleep: Callable[[float], Any] = time.sleep) -> _T:
     """Drive a flow to its end and return its outcome.

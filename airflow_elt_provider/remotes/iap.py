@@ -289,9 +289,10 @@ def _explained(iap: Iap) -> Iterator[None]:
         account = iap.impersonate[-1] if iap.impersonate else "the service account"
         if str(_FORBIDDEN) in str(error) or "denied" in str(error).lower():
             raise _denied(account, _short(error)) from None
+        late = "timeframe" in str(error)  # of Google's answer to an assertion whose iat or exp it does not accept
         raise ConfigurationError(
             f"Google gives no token for Identity-Aware Proxy: {_short(error)}",
-            hint="check the key, iap_impersonate and iap_audience of the connection",
+            hint="set this machine's clock (NTP)" if late else "check the key, iap_impersonate and iap_audience",
         ) from None
 
 

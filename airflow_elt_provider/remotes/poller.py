@@ -97,16 +97,20 @@ class Poller:
             self._task = None
 
     async def _poll(self) -> None:
-        """Look until nobody waits any more."""
-        while self._waiters:
-            await asyncio.sleep(self._rest_until - time.monotonic())  # also what a server asked of those who left
-            self._news.clear()
-            begun = time.monotonic()
-            rest = await self._look()
-            if rest is None:
-                await self._pause(self._interval(time.monotonic() - begun))
-            else:
-                self._rest_until = time.monotonic() + rest
+        """Look until nobody waits any more, then hang up."""
+        try:
+            while self._waiters:
+                await asyncio.sleep(self._rest_until - time.monotonic())  # also what a server asked of those who left
+                self._news.clear()
+                begun = time.monotonic()
+                rest = await self._look()
+                if rest is None:
+                    await self._pause(self._interval(time.monotonic() - begun))
+                else:
+                    self._rest_until = time.monotonic() + rest
+        finally:
+            if not self._waiters:
+                await self.transport.aclose()
 
     async def _look(self) -> float | None:
         """Look once. Return the seconds that the server wants to be left alone, None for as usual."""

@@ -92,10 +92,14 @@ class HttpxTransport:
 
     def __init__(self, settings: RemoteSettings, tls: ssl.SSLContext | None = None) -> None:
         self._settings = settings
+        self._tls = tls or tls_context(settings)
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
-        self._client = httpx.AsyncClient(
-            verify=tls or tls_context(settings),
-            proxy=proxy_of(settings),
+        self._client: httpx.AsyncClient | None = None
+
+    def _opened(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            verify=self._tls,
+            proxy=proxy_of(self._settings),
             trust_env=False,  # it reads NO_PROXY in another way than requests
             follow_redirects=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -107,8 +111,9 @@ class HttpxTransport:
         address = f"{url}?{urlencode(request.query)}" if request.query else url
         timeout = httpx.Timeout(request.timeout or self._settings.timeout, connect=CONNECT_SECONDS, pool=None)
         async with self._places:
+            client = self._client = self._client or self._opened()
             try:
-                answer = await self._client.request(
+                answer = await client.request(
                     request.method, address, content=request.payload(), headers=headers_of(request), timeout=timeout
                 )
             except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, UnicodeError) as error:
@@ -117,8 +122,10 @@ class HttpxTransport:
         return Answer(answer.status_code, names, answer.content, url)
 
     async def aclose(self) -> None:
-        """Close what is open."""
-        await self._client.aclose()
+        """Close what is open; the next request opens it again."""
+        client, self._client = self._client, None
+        if client:
+            await client.aclose()
 
 
 def headers_of(request: Request) -> dict[str, str]:

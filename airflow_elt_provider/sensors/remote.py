@@ -18,7 +18,7 @@ from airflow_elt_provider._compat import (
 )
 from airflow_elt_provider.errors import ConfigurationError, TransientError
 from airflow_elt_provider.operators._outcomes import airflow_outcomes
-from airflow_elt_provider.operators._remote_values import deadline_of, parsed_time, rendered, seconds_of
+from airflow_elt_provider.operators._remote_values import deadline_of, parsed_time, positive, rendered, seconds_of
 
 if TYPE_CHECKING:
     from airflow_elt_provider.hooks.remotes import EltRemoteHook
@@ -66,6 +66,7 @@ class RemoteSyncSensor(BaseSensorOperator):
         self.poll_interval = poll_interval
         self.outage_tolerance = outage_tolerance
         self._silent_since: float | None = None
+        positive("poll_interval", poll_interval)
         seconds_of("outage_tolerance", outage_tolerance)
 
     def execute(self, context: Context) -> Any:
@@ -91,6 +92,7 @@ class RemoteSyncSensor(BaseSensorOperator):
             poll_interval=self.poll_interval,
             outage_tolerance=seconds_of("outage_tolerance", self.outage_tolerance),
             deadline=deadline,
+            told={"watch": watch.to_json()},
         )
         left = max(0.0, (deadline or 0.0) - time.time())
         self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=left) + _MARGIN)
@@ -100,15 +102,17 @@ class RemoteSyncSensor(BaseSensorOperator):
 
         :raises AirflowSensorTimeout: when no sync succeeded in time; skipped instead with ``soft_fail``.
         """
-        from airflow_elt_provider.remotes.model import Sighting
+        from airflow_elt_provider.remotes.model import Sighting, Watch
 
         with airflow_outcomes():
+            # Not from the parameters: `airflow tasks test` of Airflow 2 does not render them again.
+            watch = Watch.from_json(event["told"]["watch"])
             if event["status"] == "timeout":
-                message = f"{self.remote_id}: no sync has succeeded after {self.completed_after} within the time limit."
+                message = f"{watch.remote_id}: no sync has succeeded after {watch.after} within the time limit."
                 raise (AirflowSkipException if self.soft_fail else AirflowSensorTimeout)(message)
             if event["status"] == "error":
                 raise (TransientError if event["retryable"] else ConfigurationError)(event["message"])
-            return self._report(Sighting.from_json(event["sighting"])).to_json()
+            return self._report(watch, Sighting.from_json(event["sighting"])).to_json()
 
     def poke(self, context: Context) -> PokeReturnValue | bool:  # noqa: ARG002
         """Look once."""
@@ -127,7 +131,7 @@ class RemoteSyncSensor(BaseSensorOperator):
         log.info("%s: %s", watch, seen or "nothing yet")
         if seen is None or not seen.ended:
             return False
-        return PokeReturnValue(is_done=True, xcom_value=self._report(seen).to_json())
+        return PokeReturnValue(is_done=True, xcom_value=self._report(watch, seen).to_json())
 
     def _bear(self, error: TransientError) -> None:
         now = time.monotonic()
@@ -136,11 +140,11 @@ class RemoteSyncSensor(BaseSensorOperator):
             raise error
         log.warning("%s Looking again later.", error)
 
-    def _report(self, seen: Sighting) -> Report:
+    def _report(self, watch: Watch, seen: Sighting) -> Report:
         from airflow_elt_provider.remotes.flow import run
         from airflow_elt_provider.remotes.patience import patiently
 
-        watch, hook = self._watch(), self._hook()
+        hook = self._hook()
         remote, transport = hook.get_remote(), hook.get_transport()
         tolerance = seconds_of("outage_tolerance", self.outage_tolerance)
         try:

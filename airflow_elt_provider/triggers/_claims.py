@@ -18,8 +18,8 @@ KEY: Final = "elt_remote_sync"
 """The XCom: ``{"owner", "remote", "watch", "url", "how"}``; the last three once the run is known."""
 ENDED: Final = frozenset({"failed", "success", "skipped", "removed", "upstream_failed"})
 """States of a task instance after which no other try takes over."""
-_GRACE_SECONDS: Final = 15.0
-"""How long a cleared task's next try may take to come and take over. Airflow gives ``on_kill`` 30 s."""
+_GRACE_SECONDS: Final = 60.0
+"""How long a cleared task's next try may take to come and take over."""
 _EVERY_SECONDS: Final = 0.5
 
 

@@ -11,14 +11,22 @@ from airflow_elt_provider.core.drift import DriftClass
 from airflow_elt_provider.core.types import _SPOKEN
 from airflow_elt_provider.engine.merge import SyncResult
 from airflow_elt_provider.operators._reads import ReadsSource
+from airflow_elt_provider.operators._remote_task import RemoteSyncOperator
 from airflow_elt_provider.operators._task import EltOperator, UsesStage
 from airflow_elt_provider.operators._writes import MergesRows
 from airflow_elt_provider.provider_info import get_provider_info
+from airflow_elt_provider.remotes.model import Report, StreamReport
+from airflow_elt_provider.sensors.remote import RemoteSyncSensor
 from airflow_elt_provider.task_groups import sync_tables
 from tests.docs.pages import ELT, ROOT, first_cells, sections
 
 OPERATORS = sections(ROOT / "docs/operators.md")
-GROUPS = {ReadsSource: "Reading the source", MergesRows: "Merging", UsesStage: "The stage"}
+GROUPS = {
+    ReadsSource: "Reading the source",
+    MergesRows: "Merging",
+    UsesStage: "The stage",
+    RemoteSyncOperator: "Driving a remote",
+}
 _INNER = {"SyncDiscoveredTableOperator"}
 
 
@@ -29,7 +37,7 @@ def _operators():
                 yield operator
 
 
-CLASSES = [operator for operator in _operators() if operator.__name__ not in _INNER]
+CLASSES = [one for one in _operators() if one.__name__ not in _INNER and not one.__name__.startswith("_")]
 
 
 def _own_parameters(cls):
@@ -55,12 +63,21 @@ def test_every_shared_parameter_is_described(group):
 
 @pytest.mark.parametrize("operator", CLASSES, ids=lambda operator: operator.__name__)
 def test_templated_parameters_are_marked(operator):
-    marked = set()
-    for heading in (operator.__name__, *(GROUPS[group] for group in GROUPS if issubclass(operator, group))):
-        for line in OPERATORS[heading].splitlines():
-            found = re.match(r"\| `(\w+)` \| T ", line)
-            marked |= {found[1]} if found else set()
-    assert marked == set(operator.template_fields)
+    headings = (operator.__name__, *(GROUPS[group] for group in GROUPS if issubclass(operator, group)))
+    assert _marked(*headings) == set(operator.template_fields)
+
+
+def _marked(*headings):
+    lines = (line for heading in headings for line in OPERATORS[heading].splitlines())
+    return {found[1] for line in lines if (found := re.match(r"\| `(\w+)` \| T ", line))}
+
+
+def test_the_sensor_is_described():
+    section = OPERATORS["RemoteSyncSensor"]
+    assert get_provider_info()["sensors"][0]["python-modules"] == [RemoteSyncSensor.__module__]
+    assert f"`{RemoteSyncSensor.__module__}`" in section
+    assert first_cells(section) == _own_parameters(RemoteSyncSensor)
+    assert _marked("RemoteSyncSensor") == set(RemoteSyncSensor.template_fields)
 
 
 def test_sync_tables_is_described():
@@ -69,6 +86,13 @@ def test_sync_tables_is_described():
 
 def test_every_field_of_the_result_is_described():
     assert first_cells(OPERATORS["Result"]) == set(SyncResult("id", "stream").to_json())
+
+
+def test_every_field_of_a_remote_result_is_described():
+    section = OPERATORS["What a remote sync returns"]
+    assert first_cells(section) == set(Report("airbyte", "id", "1", "succeeded", "url").to_json())
+    (shape,) = re.findall(r"`\[\{(.*?)\}, …\]`", section)
+    assert re.findall(r'"(\w+)"', shape) == list(StreamReport("name").to_json())
 
 
 def test_every_configuration_option_is_described():

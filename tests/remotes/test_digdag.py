@@ -55,7 +55,7 @@ def test_an_attempt_carries_session_time_name_and_parameters(digdag, start):
     attempt = attempt_of(digdag, watch)
     assert attempt.session.time == SESSION_TIME
     assert attempt.params == {"day": "2026-11-25"}
-    assert re.fullmatch(r"airflow-[0-9a-f]{16}-0", attempt.retry_name)
+    assert re.fullmatch(r"airflow-[0-9a-f]{12}-[0-9a-f]{12}-0", attempt.retry_name)
 
 
 def test_a_session_time_is_sent_in_whole_seconds_of_utc(digdag, start):
@@ -75,10 +75,20 @@ def test_a_fraction_of_a_second_makes_no_second_attempt(digdag, start):
 def test_the_conflict_of_a_repeat_is_the_attempt_that_is_there(digdag, start):
     target = digdag.target()
     first = start(target)
+    digdag.server.finish(first.watch.job_id)
     again = start(target)
     assert (first.how, again.how) == ("started", "found")
     assert first.watch == again.watch
-    assert digdag.outcomes(target) == ["running"]
+    assert digdag.outcomes(target) == ["succeeded"]
+
+
+def test_a_task_that_was_cleared_finds_what_it_left_running(digdag, start):
+    target = digdag.target()
+    first = start(target, "before the clear", family="run of the task")
+    again = start(target, "after the clear", family="run of the task")
+    assert (again.how, again.watch) == ("found", first.watch)
+    digdag.server.finish(first.watch.job_id)
+    assert start(target, "after the clear", family="run of the task").how == "started"
 
 
 def test_two_tasks_share_a_session_and_not_an_attempt(digdag, start):
