@@ -53,7 +53,7 @@ _PORT: Final = ("port", "443")
 
 def _auth(*kinds: str) -> Field:
     return Field("auth", "Authentication", "string",
-                 "How the application itself knows its users (not the proxy in front).", choices=kinds)  # fmt: skip
+                 "How the application itself knows its users, not the proxy in front (default: basic with a login, else none).", choices=kinds)  # fmt: skip
 
 
 AIRBYTE: Final = Form(

@@ -164,7 +164,6 @@ def _settings(many, alone, key):
     }
 
 
-@pytest.mark.lowest
 def test_many_syncs_outlive_a_killed_triggerer(world):
     airflow, airbyte, jobs = world.airflow, world.airbyte, lambda: [airbyte.starts(one) for one in world.many]
     airflow.trigger("remote_many", RUN)
