@@ -52,8 +52,10 @@ _PORT: Final = ("port", "443")
 
 
 def _auth(*kinds: str) -> Field:
-    return Field("auth", "Authentication", "string",
-                 "How the application itself knows its users, not the proxy in front (default: basic with a login, else none).", choices=kinds)  # fmt: skip
+    text = (
+        "How the application itself knows its users, not the proxy in front (default: basic with a login, else none)."
+    )
+    return Field("auth", "Authentication", "string", text, choices=kinds)
 
 
 AIRBYTE: Final = Form(
