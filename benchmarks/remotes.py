@@ -97,8 +97,11 @@ def _guarded(bench: Bench, kind: str, syncs: int) -> Contestant:
 
 
 def _peer(bench: Bench, kind: str, count: int) -> Contestant:
+    interval = str(max(5.0, 0.4 * count))  # longer than a round of calls that block takes, else they never let go
+
     def once() -> Run:
-        return _called(bench.run("remote_peer", kind, "--syncs", str(count)), PEER_INTERVALS[kind])
+        run = bench.run("remote_peer", kind, "--syncs", str(count), "--interval", interval)
+        return _called(run, PEER_INTERVALS[kind])
 
     return Contestant(f"{PEERS[kind]}, {count} syncs", Role.PEER, once)
 

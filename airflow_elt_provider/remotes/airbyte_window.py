@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from airflow_elt_provider.remotes.airbyte_config import newest_success, succeeded_after
 from airflow_elt_provider.remotes.airbyte_jobs import Job
-from airflow_elt_provider.remotes.flow import Flow, Together
+from airflow_elt_provider.remotes.flow import TURN, Flow, Pause, Together
 from airflow_elt_provider.remotes.model import Sighting, Watch, parse_time
 
 PAGE: Final = 100
@@ -22,6 +22,8 @@ MOST_REQUESTS: Final = 100
 """Of one round, whatever happens on the server and however many runs are waited for."""
 MOST_PAGES: Final = 80
 """Of them; the others are for those that are asked for by themselves."""
+_SHIFT: Final = 8
+"""Pages listed again by a round that goes on with a list: jobs that changed meanwhile have moved to its end."""
 _FEW: Final = 20
 _OVERLAP: Final = timedelta(seconds=5)
 """Changes may become visible a little later than their time says."""
@@ -57,6 +59,8 @@ class Window:
         self._since: datetime | None = None
         self._newest: datetime | None = None
         self._newest_at = 0.0
+        self._turned = 0  # pages of the list that rounds before have read
+        self._before: datetime | None = None  # what was newest before the list was begun
         self._seen: dict[Watch, float] = {}
         self._reached: set[Watch] = set()
 
@@ -70,9 +74,8 @@ class Window:
         if self._since is not None:
             begun = self._clock()
             jobs, pages, more = yield from self._listed(self._since)
-            if jobs:
-                self._go_on(self._since, jobs, pages, begun, more=more)
-            found = _matched(jobs, watches)
+            self._go_on(self._since, jobs, pages, begun, more=more)
+            found = yield from _matched(jobs, watches)
         missing = [watch for watch in new if watch not in found] + self._overdue(watches, found)
         asked = missing[: MOST_REQUESTS - pages]
         found.update((yield from self._one_by_one(asked)))
@@ -89,15 +92,17 @@ class Window:
         begun = [began for watch in unreached if not watch.after and (began := parse_time(watch.mark))]
         if len(unreached) > _FEW and begun:
             self._since = min([*begun, self._since] if self._since else begun)
+            self._turned = 0
 
     def _listed(self, since: datetime) -> Flow[tuple[list[Job], int, bool]]:
         """Return the jobs that changed since then, the number of pages, and whether there are more."""
-        jobs = yield from self._page(since, 0, PAGE)
+        first = self._turned
+        jobs = yield from self._page(since, first * PAGE, PAGE)
         pages = 1
         full = len(jobs) == PAGE
         while full and pages < MOST_PAGES:
             count = min(PAGES_AT_ONCE, MOST_PAGES - pages)
-            batch = yield Together([self._page(since, (pages + n) * PAGE, PAGE) for n in range(count)])
+            batch = yield Together([self._page(since, (first + pages + n) * PAGE, PAGE) for n in range(count)])
             pages += count
             full = len(batch[-1]) == PAGE
             for page in batch:
@@ -109,15 +114,20 @@ class Window:
 
         :param begun: when this round's list was begun.
         """
-        reached, before = max((job.updated for job in jobs if job.updated), default=since), self._newest
-        if before is None or reached > before:
+        if self._turned == 0:
+            self._before = self._newest
+        reached, before = max((job.updated for job in jobs if job.updated), default=since), self._before
+        if jobs and (self._newest is None or reached > self._newest):
             self._newest, self._newest_at = reached, self._clock()
         if more:
-            back = reached - _OVERLAP
-            self._since = back if back > since else max(reached, since + _SECOND)
-        elif reached == before and begun - self._newest_at > (_OVERLAP + _SECOND).total_seconds():
+            self._turned += max(1, pages - _SHIFT)
+            return
+        whole, self._turned = self._turned + pages, 0
+        if not jobs and whole == pages:
+            return
+        if reached == before and begun - self._newest_at > (_OVERLAP + _SECOND).total_seconds():
             self._since = max(since, reached + _SECOND)  # all was listed twice, the second time long enough after
-        elif pages == 1:
+        elif whole == 1:
             self._since = max(since, reached - _OVERLAP)
         elif before:
             # While pages are turned, jobs move to the end and others into the gap that they leave: what was listed
@@ -154,13 +164,15 @@ class Window:
             self._since = max(times) - _OVERLAP
 
 
-def _matched(jobs: Sequence[Job], watches: Sequence[Watch]) -> dict[Watch, Sighting]:
+def _matched(jobs: Sequence[Job], watches: Sequence[Watch]) -> Flow[dict[Watch, Sighting]]:
     by_id = {str(job.id): job for job in jobs}
     by_connection: dict[str, list[Job]] = {}
     for job in jobs:
         by_connection.setdefault(job.connection_id, []).append(job)
     found: dict[Watch, Sighting] = {}
-    for watch in watches:
+    for number, watch in enumerate(watches, 1):
+        if number % TURN == 0:
+            yield Pause(0)
         after = parse_time(watch.after)
         if after:
             good = [job for job in by_connection.get(watch.remote_id, ()) if succeeded_after(job, after)]

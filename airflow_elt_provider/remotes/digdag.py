@@ -17,7 +17,7 @@ from urllib.parse import quote
 from airflow_elt_provider.errors import AnswerLostError, ConfigurationError, EltError, TransientError
 from airflow_elt_provider.remotes.digdag_paging import Attempts
 from airflow_elt_provider.remotes.digdag_tasks import is_work, log_tail, said, tasks_of
-from airflow_elt_provider.remotes.flow import Answer, Flow, JsonObject, Pause, Request
+from airflow_elt_provider.remotes.flow import TURN, Answer, Flow, JsonObject, Pause, Request
 from airflow_elt_provider.remotes.model import (
     Intents,
     Order,
@@ -180,12 +180,13 @@ class Digdag:
 
     def look(self, watches: Sequence[Watch]) -> Flow[Mapping[Watch, Sighting]]:
         sensors = [watch for watch in watches if watch.after]
-        attempts = yield from self._attempts.by_id({watch.job_id for watch in watches if not watch.after})
-        found = {
-            watch: sighting(attempts[watch.job_id]) if watch.job_id in attempts else Sighting.of_lost(watch)
-            for watch in watches
-            if not watch.after
-        }
+        attempts = yield from self._attempts.by_id({watch.job_id for watch in watches if not watch.after}, sighting)
+        found: dict[Watch, Sighting] = {}
+        for number, watch in enumerate(watches, 1):
+            if number % TURN == 0:
+                yield Pause(0)
+            if not watch.after:
+                found[watch] = attempts.get(watch.job_id) or Sighting.of_lost(watch)
         for watch in sensors:
             seen = yield from self._since(watch)
             if seen:

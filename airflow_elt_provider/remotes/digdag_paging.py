@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 from urllib.parse import quote
 
 from airflow_elt_provider.errors import TransientError
@@ -32,22 +32,25 @@ class Attempts:
         found: list[JsonObject] = answer.json().get("attempts") or []
         return found
 
-    def by_id(self, ids: set[str]) -> Flow[Mapping[str, JsonObject]]:
-        """Return these attempts; one that the server does not know is left out."""
-        found: dict[str, JsonObject] = {}
+    def by_id(self, ids: set[str], read: Callable[[JsonObject], Any] = lambda one: one) -> Flow[Mapping[str, Any]]:
+        """Return what ``read`` makes of these attempts; one that the server does not know is left out.
+
+        Each page is let go once it is read: ten thousand attempts are many megabytes.
+        """
+        found: dict[str, Any] = {}
         waiting = sorted((int(one) for one in ids), reverse=True)
         while len(waiting) > _FEW:
             tops = waiting[::PAGE][:_AT_ONCE]
             pages = yield Together([self._below(top + 1) for top in tops])
             passed: set[int] = set()
             for top, page in zip(tops, pages, strict=True):
-                found.update({str(one["id"]): one for one in page if str(one["id"]) in ids})
+                found.update({str(one["id"]): read(one) for one in page if str(one["id"]) in ids})
                 lowest = min((int(one["id"]) for one in page), default=0) if len(page) == PAGE else 0
                 # What lies within a page and is not in it, the server does not have.
                 passed.update(one for one in waiting if lowest <= one <= top)
             waiting = [one for one in waiting if one not in passed]
         answers = yield Together([self._one(str(one)) for one in waiting])
-        found.update({str(one["id"]): one for one in answers if one})
+        found.update({str(one["id"]): read(one) for one in answers if one})
         return found
 
     def _below(self, last_id: int) -> Flow[list[JsonObject]]:

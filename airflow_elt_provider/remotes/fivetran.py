@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from airflow_elt_provider.errors import AnswerLostError, ConfigurationError, TransientError
 from airflow_elt_provider.remotes.fivetran_status import Connection, Mark
-from airflow_elt_provider.remotes.flow import Answer, Flow, JsonObject, Pause, Request
+from airflow_elt_provider.remotes.flow import TURN, Answer, Flow, JsonObject, Pause, Request
 from airflow_elt_provider.remotes.model import (
     Intents,
     Order,
@@ -123,7 +123,9 @@ class Fivetran:
         ids = {watch.remote_id for watch in watches}
         connections = yield from self._connections(ids)
         found: dict[Watch, Sighting] = {}
-        for watch in watches:
+        for number, watch in enumerate(watches, 1):
+            if number % TURN == 0:
+                yield Pause(0)
             now = connections.get(watch.remote_id)
             found[watch] = now.sighting(watch) if now else Sighting.of_lost(watch)
             if now and not watch.after:  # a sensor only looks

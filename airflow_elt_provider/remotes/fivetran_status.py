@@ -31,7 +31,7 @@ class Mark:
         return cls(*json.loads(text))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Connection:
     """One connection, as one answer shows it."""
 

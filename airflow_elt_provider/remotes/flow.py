@@ -16,7 +16,7 @@ import json
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from airflow_elt_provider.errors import EltError, TransientError
 
@@ -122,6 +122,9 @@ class Together:
 Step: TypeAlias = Request | Pause | Call | Together
 _T = TypeVar("_T")
 Flow: TypeAlias = Generator[Step, Any, _T]
+
+TURN: Final = 500
+"""How many things a flow works through before others get their turn of the event loop: a few milliseconds."""
 
 
 class Transport(Protocol):

@@ -16,8 +16,7 @@ from airflow_elt_provider.triggers._pollers import poller_of
 from airflow_elt_provider.triggers._undisturbed import undisturbed
 
 if TYPE_CHECKING:
-    from airflow_elt_provider.remotes.model import Sighting, Watch
-    from airflow_elt_provider.remotes.poller import Poller
+    from airflow_elt_provider.remotes.model import Watch
 
 log = logging.getLogger(__name__)
 
@@ -75,26 +74,24 @@ class RemoteSyncTrigger(BaseTrigger):
         yield TriggerEvent({**event, "told": self.told})
 
     async def _event(self) -> dict[str, Any]:
+        from airflow_elt_provider.remotes.progress import Progress
+
+        watch = self._watch()
         try:
             poller = await poller_of(self.conn_id)
             async with asyncio.timeout(None if self.deadline is None else self.deadline - time.time()):
-                sighting = await self._waited(poller)
+                sighting = await poller.wait(
+                    watch,
+                    poll_interval=self.poll_interval,
+                    outage_tolerance=self.outage_tolerance,
+                    listener=Progress(str(watch)),
+                )
         except TimeoutError:
             await self._cancel("its time is over")
             return {"status": "timeout"}
         except EltError as error:
             return {"status": "error", "message": str(error), "retryable": not isinstance(error, ConfigurationError)}
         return {"status": "ended", "sighting": sighting.to_json()}
-
-    async def _waited(self, poller: Poller) -> Sighting:
-        from airflow_elt_provider.remotes.progress import Progress
-
-        return await poller.wait(
-            self._watch(),
-            poll_interval=self.poll_interval,
-            outage_tolerance=self.outage_tolerance,
-            listener=Progress(str(self._watch())),
-        )
 
     def _watch(self) -> Watch:
         from airflow_elt_provider.remotes.model import Watch
