@@ -94,12 +94,12 @@ class EltRemoteHook(BaseHook):
         The message tells apart a host that is not there, a certificate, a login page, a wrong audience, a missing
         role, a clock, a wrong dialect and wrong credentials.
         """
-        from airflow_elt_provider.remotes.flow import run
+        from airflow_elt_provider.remotes.flow import readable, run
 
         try:
             transport = self.get_transport()
             try:
-                return True, run(self.get_remote().check(), transport) + "."
+                return True, run(readable(self.get_remote().check(), "The server"), transport) + "."
             finally:
                 transport.close()
         except EltError as error:

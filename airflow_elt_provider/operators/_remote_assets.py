@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def stream_uri(conn_id: str, remote_id: str, stream: str = "") -> str:
     """Return the URI of a stream as an asset: ``elt://<conn_id>/<remote_id>[/<namespace>.<stream>]``, encoded."""
-    return "/".join([f"elt://{quote(conn_id)}", *(quote(part, safe=".") for part in (remote_id, stream) if part)])
+    parts = [quote(part.encode(errors="replace"), safe=".") for part in (remote_id, stream) if part]
+    return "/".join([f"elt://{quote(conn_id)}", *parts])
 
 
 def declare(operator: BaseOperator, conn_id: str) -> None:

@@ -7,15 +7,16 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from airflow_elt_provider._compat import AirflowTaskTimeout, Context, default_deferrable
+from airflow_elt_provider.core.request import truth
 from airflow_elt_provider.errors import ConfigurationError, EltError, RemoteSyncError, TransientError
 from airflow_elt_provider.links import RemoteSyncLink
 from airflow_elt_provider.operators._intents import begun, intents_of
 from airflow_elt_provider.operators._outcomes import airflow_outcomes
+from airflow_elt_provider.operators._remote_talk import Talk, just
 from airflow_elt_provider.operators._remote_values import deadline_of, positive, seconds_of
 from airflow_elt_provider.operators._task import EltOperator, run_identity
 from airflow_elt_provider.triggers._claims import KEY
@@ -23,33 +24,16 @@ from airflow_elt_provider.triggers._claims import KEY
 if TYPE_CHECKING:
     from airflow_elt_provider.hooks.remotes import EltRemoteHook
     from airflow_elt_provider.remotes.flow import Flow
-    from airflow_elt_provider.remotes.model import Intents, Order, Remote, Report, Sighting, Started, Watch
-    from airflow_elt_provider.remotes.transports import RequestsTransport
+    from airflow_elt_provider.remotes.model import Intents, Order, Report, Sighting, Started, Watch
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _ON_RUNNING: Final = ("adopt", "wait", "fail")
+_REPORT_SECONDS: Final = 60.0
+"""How long a remote may fail to tell the details of a run that has ended."""
 _MARGIN: Final = timedelta(minutes=2)
 """After the trigger's own deadline, Airflow's: the trigger still cancels the run first."""
-
-
-@dataclass
-class _Talk:
-    """A conversation with the remote from this process."""
-
-    remote: Remote
-    transport: RequestsTransport
-    stopped: threading.Event
-
-    def sleep(self, seconds: float) -> None:
-        if self.stopped.wait(seconds):
-            raise TransientError("The task was told to stop.")
-
-    def run(self, flow: Flow[_T]) -> _T:
-        from airflow_elt_provider.remotes.flow import run
-
-        return run(flow, self.transport, self.sleep)
 
 
 class RemoteSyncOperator(EltOperator):
@@ -82,11 +66,11 @@ class RemoteSyncOperator(EltOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.conn_id = conn_id
-        self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self.deferrable = default_deferrable() if deferrable is None else truth(deferrable, "deferrable")
         self.on_running = on_running
         self.poll_interval = poll_interval
         self.outage_tolerance = outage_tolerance
-        self.cancel_on_kill = cancel_on_kill
+        self.cancel_on_kill = truth(cancel_on_kill, "cancel_on_kill")
         self._report: Report | None = None
         if on_running not in _ON_RUNNING and not self._is_being_mapped():
             raise ConfigurationError(f"on_running={on_running!r} is unknown.", hint=f"one of {', '.join(_ON_RUNNING)}")
@@ -110,8 +94,9 @@ class RemoteSyncOperator(EltOperator):
 
     def run_step(self, context: Context) -> Any:
         """Start or find the run, and wait for it."""
-        talk, owner = self._talk(), secrets.token_hex(8)
+        owner = secrets.token_hex(8)
         self._note(context, owner, None)
+        talk = self._talk()
         order, intents = self._order_of(context)
         try:
             while True:
@@ -148,9 +133,9 @@ class RemoteSyncOperator(EltOperator):
             finally:
                 talk.transport.close()
 
-    def _talk(self) -> _Talk:
+    def _talk(self) -> Talk:
         hook = self.hook()
-        return _Talk(hook.get_remote(), hook.get_transport(), threading.Event())
+        return Talk(hook.get_remote(), hook.get_transport(), threading.Event())
 
     def hook(self) -> EltRemoteHook:
         """Return the hook of the connection."""
@@ -171,7 +156,7 @@ class RemoteSyncOperator(EltOperator):
 
         return patiently(flow, seconds_of("outage_tolerance", self.outage_tolerance), self.remote_name)
 
-    def _started(self, talk: _Talk, order: Order, intents: Intents) -> Started:
+    def _started(self, talk: Talk, order: Order, intents: Intents) -> Started:
         def begin() -> Flow[Started]:
             yield from self.before(talk.remote, intents)
             return (yield from talk.remote.start(order, intents))
@@ -186,7 +171,7 @@ class RemoteSyncOperator(EltOperator):
         log.info("%s %s, %s", words[started.how], started.watch, started.url)
         return started
 
-    def _waited(self, talk: _Talk, started: Started) -> Sighting:
+    def _waited(self, talk: Talk, started: Started) -> Sighting:
         from airflow_elt_provider.remotes.patience import until_ended
         from airflow_elt_provider.remotes.progress import Progress
 
@@ -197,9 +182,9 @@ class RemoteSyncOperator(EltOperator):
             outage_tolerance=seconds_of("outage_tolerance", self.outage_tolerance),
             listener=Progress(str(started.watch)),
         )
-        return self._interruptible(talk, flow, lambda: self._cancel(_just(started.watch if started.ours else None)))
+        return self._interruptible(talk, flow, lambda: self._cancel(just(started.watch if started.ours else None)))
 
-    def _interruptible(self, talk: _Talk, flow: Flow[_T], cancel: Callable[[], None]) -> _T:
+    def _interruptible(self, talk: Talk, flow: Flow[_T], cancel: Callable[[], None]) -> _T:
         """Drive a flow that a kill or a timeout may end; then cancel what it waited for."""
         try:
             return self._stoppable(lambda: talk.run(flow), talk.stopped.set)
@@ -245,16 +230,29 @@ class RemoteSyncOperator(EltOperator):
 
     # --- the end ---
 
-    def _ended(self, context: Context, talk: _Talk, watch: Watch, seen: Sighting) -> dict[str, Any]:
+    def _ended(self, context: Context, talk: Talk, watch: Watch, seen: Sighting) -> dict[str, Any]:
         from airflow_elt_provider.remotes.model import Phase
 
-        report = talk.run(self._patiently(lambda: talk.remote.report(watch, seen)))
+        report = self._reported(talk, watch, seen)
         self._report = report
         if seen.phase is not Phase.SUCCEEDED:
             raise _failure(report)
         log.info("%s: %s", watch, _summary(report))
         self.after(context, report)
         return report.to_json()
+
+    def _reported(self, talk: Talk, watch: Watch, seen: Sighting) -> Report:
+        """Return what the run did. That it ended is known: what cannot be had besides changes nothing of that."""
+        from airflow_elt_provider.remotes.model import Report
+        from airflow_elt_provider.remotes.patience import patiently
+
+        try:
+            flow = patiently(lambda: talk.remote.report(watch, seen), _REPORT_SECONDS, self.remote_name)
+            return talk.run(flow)
+        except EltError as error:
+            log.warning("What the run did in detail cannot be had: %s", error)
+        url = talk.remote.session.settings.base_url
+        return Report(self.remote_name, watch.remote_id, seen.job_id, seen.word, url, rows=seen.rows, bytes=seen.bytes)
 
     def _timed_out(self, watch: Watch) -> str:
         return f"{watch} has not ended within execution_timeout={self.execution_timeout}."
@@ -277,11 +275,6 @@ class RemoteSyncOperator(EltOperator):
         if self._report is None:
             return _lineage.nothing()
         return _lineage.synced(self._report, self.hook().settings().base_url)
-
-
-def _just(watch: Watch | None) -> Flow[Watch | None]:
-    yield from ()
-    return watch
 
 
 def _failure(report: Report) -> EltError:

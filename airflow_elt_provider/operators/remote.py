@@ -69,7 +69,7 @@ class FivetranSyncOperator(_StreamsSyncOperator):
     def __init__(self, *, connection_id: str, preflight: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.connection_id = connection_id
-        self.preflight = [preflight] if isinstance(preflight, str) else list(preflight)
+        self.preflight = [preflight] if isinstance(preflight, str) else list(preflight or ())
         refuse_unknown_checks(self.preflight)
 
     def order(self, context: Context, key: str) -> Order:
@@ -120,7 +120,8 @@ class DigdagSyncOperator(RemoteSyncOperator):
         super().__init__(**kwargs)
         self.project = project
         self.workflow = workflow
-        self.attempt_params: Any = attempt_params if params is None else {**self._own(params), **(attempt_params or {})}
+        self.attempt_params: Any = attempt_params
+        self._given = self._own(params or {})
         self.session_time = session_time
         self.resume = resume
         if resume not in _RESUME and not self._is_being_mapped():
@@ -138,7 +139,7 @@ class DigdagSyncOperator(RemoteSyncOperator):
             self.on_running,  # type: ignore[arg-type]
             _interval_start(context),
             session_time=self._session_time(context),
-            params=self.attempt_params or {},
+            params={**self._rendered(context), **(self.attempt_params or {})},
             family=replace(run_identity(context), generation=0).load_id(f"{self.remote_name}:{self.conn_id}"),
             resume=self.resume,
         )
@@ -148,6 +149,11 @@ class DigdagSyncOperator(RemoteSyncOperator):
         dag = self.get_dag()
         common = dict(dag.params) if dag else {}
         return {name: value for name, value in dict(params).items() if name not in common or common[name] != value}
+
+    def _rendered(self, context: Context) -> dict[str, Any]:
+        """Return ``params`` rendered; they are no template field, for Airflow has one of that name."""
+        found: dict[str, Any] = self.render_template(self._given, context)
+        return found
 
     def _session_time(self, context: Context) -> datetime:
         if self.session_time in {None, "", "None"}:
@@ -174,25 +180,27 @@ class FivetranPreflightOperator(EltOperator):
         super().__init__(**kwargs)
         self.conn_id = conn_id
         self.connection_id = connection_id
-        self.checks = [checks] if isinstance(checks, str) else list(checks)
-        refuse_unknown_checks(self.checks or ["nothing to check"])
+        self.checks = [checks] if isinstance(checks, str) else list(checks or ())
+        if not self.checks:
+            raise ConfigurationError("There is nothing to check.", hint="write checks=['agent'], for instance")
+        refuse_unknown_checks(self.checks, "checks")
 
     def run_step(self, context: Context) -> dict[str, str]:  # noqa: ARG002
         """Check."""
         from airflow_elt_provider.hooks.fivetran import EltFivetranHook
         from airflow_elt_provider.remotes.fivetran_checks import run_checks
-        from airflow_elt_provider.remotes.flow import run
+        from airflow_elt_provider.remotes.flow import readable, run
 
         hook = EltFivetranHook(self.conn_id)
         transport = hook.get_transport()
         try:
             wanted = rendered("connection_id", self.connection_id, "'speak_inexpensive'")
-            return run(run_checks(hook.get_remote(), wanted, self.checks), transport)
+            return run(readable(run_checks(hook.get_remote(), wanted, self.checks), "Fivetran"), transport)
         finally:
             transport.close()
 
 
-def refuse_unknown_checks(checks: Sequence[str]) -> None:
+def refuse_unknown_checks(checks: Sequence[str], parameter: str = "preflight") -> None:
     """Refuse the name of a check that there is not.
 
     :raises ConfigurationError: lists those that there are.
@@ -200,7 +208,7 @@ def refuse_unknown_checks(checks: Sequence[str]) -> None:
     known = ("agent", "private_link", "setup_tests")
     for name in checks:
         if name not in known:
-            raise ConfigurationError(f"preflight has {name!r}.", hint=f"any of {', '.join(known)}")
+            raise ConfigurationError(f"{parameter} has {name!r}.", hint=f"any of {', '.join(known)}")
 
 
 def _order(operator: RemoteSyncOperator, context: Context, key: str, remote_id: str) -> Order:

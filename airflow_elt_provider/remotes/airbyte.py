@@ -64,11 +64,12 @@ class Airbyte:
         api = yield from self.dialect()
         connection = yield from api.connection(order.remote_id)
         page = self._page(connection, order.remote_id)
-        found = yield from self._of_an_earlier_try(api, order, intents)
-        if found:
-            return Started(found.watch(), "found", page)
-        _refuse_inactive(connection, order)
+        pending = bool(intents.read())
         for _ in range(_STARTS):
+            found = yield from self._of_an_earlier_try(api, order, intents)
+            if found:
+                return Started(found.watch(), "found", page)
+            _refuse_inactive(connection, order)
             last = next(iter((yield from api.jobs(order.remote_id))), None)
             if last and last.active:
                 return self._under_way(order, last, intents, page)
@@ -76,18 +77,26 @@ class Airbyte:
             intents.write(str(mark))
             job = yield from self._started(api, order, mark)
             if job:
+                intents.write(f"{mark}/{job.id}")
                 return Started(job.watch(), "started", page)
+            if not pending:
+                intents.write("")  # what was in the way was not started by us
         raise TransientError(
             f"Airbyte says that connection {order.remote_id!r} is busy, and lists no sync of it.",
             hint="a reset or clear may run, and ends by itself; else the server's workflow is stuck: see its web UI",
         )
 
     def _of_an_earlier_try(self, api: Dialect, order: Order, intents: Intents) -> Flow[Job | None]:
-        """Return the job that an earlier try started: running, or succeeded while nobody watched."""
-        mark = intents.read()
-        if mark is None and order.since is None:
+        """Return the job that an earlier try started: running, or succeeded while nobody watched.
+
+        Where that try heard the job's id it is that one; else any above the last that there was before.
+        """
+        mark, _, known = (intents.read() or "").partition("/")
+        if not mark and order.since is None:
             return None
         jobs = yield from api.jobs(order.remote_id, above=int(mark or 0), since=None if mark else order.since)
+        if known:
+            jobs = [job for job in jobs if str(job.id) == known]
         running = next((job for job in jobs if job.active), None)
         return running or next((job for job in jobs if job.phase is Phase.SUCCEEDED), None)
 
@@ -97,7 +106,7 @@ class Airbyte:
             raise already_running("Airbyte", order, what)
         if not order.may_adopt(job.created):
             return Started(job.watch(), "waiting", page)
-        intents.write(str(job.id - 1))
+        intents.write(f"{job.id - 1}/{job.id}")
         return Started(job.watch(), "adopted", page)
 
     def _started(self, api: Dialect, order: Order, mark: int) -> Flow[Job | None]:
@@ -128,6 +137,10 @@ class Airbyte:
         api = yield from self.dialect()
         job = yield from self._of_an_earlier_try(api, order, intents)
         return job.watch() if job and job.active else None
+
+    def refuse_unknown(self, remote_id: str) -> Flow[None]:
+        api = yield from self.dialect()
+        yield from api.connection(remote_id)
 
     # --- watch, cancel, report ---
 

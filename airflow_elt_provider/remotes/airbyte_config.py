@@ -10,9 +10,9 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
-from airflow_elt_provider.errors import ConfigurationError, TransientError
+from airflow_elt_provider.errors import ConfigurationError, EltError, TransientError
 from airflow_elt_provider.remotes.airbyte_jobs import START_SECONDS, Conflict, Job, config_job
-from airflow_elt_provider.remotes.flow import Answer, Flow, JsonObject, Request, Together
+from airflow_elt_provider.remotes.flow import Answer, Flow, JsonObject, Request, apart, each
 from airflow_elt_provider.remotes.model import Phase, Sighting, Watch, not_before, parse_time
 from airflow_elt_provider.remotes.session import Session
 
@@ -49,7 +49,7 @@ class ConfigApi:
         answer = yield from self._post("jobs/list", body)
         if answer.status != _OK:
             raise no_connection(connection_id, answer)
-        found = [config_job(value["job"]) for value in answer.json()["jobs"]]
+        found = each(answer.listed("jobs"), lambda value: config_job(value["job"]), "Airbyte")
         newest = sorted(found, key=lambda job: job.id, reverse=True)
         return [job for job in newest if job.id > above and (since is None or not_before(job.created or since, since))]
 
@@ -78,8 +78,8 @@ class ConfigApi:
         found: dict[Watch, Sighting] = {}
         waiting = iter(watches)
         while batch := list(islice(waiting, _AT_ONCE)):
-            seen = yield Together([self._see(watch) for watch in batch])
-            found.update({watch: one for watch, one in zip(batch, seen, strict=True) if one})
+            seen = yield from apart([self._see(watch) for watch in batch], "Airbyte", alone=not found)
+            found.update(sightings(batch, seen))
         return found
 
     def _see(self, watch: Watch) -> Flow[Sighting | None]:
@@ -94,8 +94,9 @@ class ConfigApi:
 
     def check(self) -> Flow[str]:
         answer = yield from self._session.ask(Request("POST", f"{PREFIX}/workspaces/list", body={}))
-        count = len(answer.json().get("workspaces", ())) if answer.status == _OK else 0
-        return f"Airbyte's configuration API answers; {count} workspaces"
+        if answer.status != _OK:
+            raise unexpected(answer)
+        return f"Airbyte's configuration API answers; workspaces: {len(answer.listed('workspaces'))}"
 
     def _post(self, path: str, body: JsonObject, timeout: float | None = None) -> Flow[Answer]:
         return (yield from self._session.ask(Request("POST", f"{PREFIX}/{path}", body=body, timeout=timeout)))
@@ -108,6 +109,15 @@ def job_details(session: Session, job_id: str) -> Flow[JsonObject | None]:
         details: JsonObject = answer.json()
         return details
     return None
+
+
+def sightings(watches: Sequence[Watch], seen: Sequence[Sighting | EltError | None]) -> dict[Watch, Sighting]:
+    """Return what was seen of each; one of which alone the server cannot tell counts as lost for now."""
+    return {
+        watch: Sighting.of_lost(watch, one) if isinstance(one, EltError) else one
+        for watch, one in zip(watches, seen, strict=True)
+        if one
+    }
 
 
 def newest_success(jobs: Sequence[Job], watch: Watch) -> Sighting | None:

@@ -64,8 +64,8 @@ def public_job(value: Mapping[str, Any]) -> Job:
         str(value["status"]),
         parse_time(value.get("startTime")),
         parse_time(value.get("lastUpdatedAt")) or parse_time(value.get("startTime")),
-        value.get("rowsSynced"),
-        value.get("bytesSynced"),
+        _count(value.get("rowsSynced")),
+        _count(value.get("bytesSynced")),
     )
 
 
@@ -170,5 +170,9 @@ def _sentence(failure: JsonObject) -> str:
     return f"{message} ({where})" if where else str(message)
 
 
-def _first(*values: int | None) -> int | None:
-    return next((value for value in values if value is not None), None)
+def _first(*values: Any) -> int | None:
+    return next((count for count in map(_count, values) if count is not None), None)
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -10,7 +10,7 @@ from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.remotes.airbyte_config import job_details, no_connection, unexpected
 from airflow_elt_provider.remotes.airbyte_jobs import START_SECONDS, Conflict, Job, public_job
 from airflow_elt_provider.remotes.airbyte_window import Window
-from airflow_elt_provider.remotes.flow import Answer, Flow, JsonObject, Request
+from airflow_elt_provider.remotes.flow import Answer, Flow, JsonObject, Request, each, segment
 from airflow_elt_provider.remotes.model import Sighting, Watch, iso
 from airflow_elt_provider.remotes.session import Session
 
@@ -35,7 +35,7 @@ class PublicApi:
         self._window = Window(self._page, self.job, self.jobs)
 
     def connection(self, connection_id: str) -> Flow[JsonObject]:
-        answer = yield from self._get(f"/connections/{connection_id}")
+        answer = yield from self._get(f"/connections/{segment(connection_id)}")
         if answer.status != _OK:
             raise no_connection(connection_id, answer)
         value: JsonObject = answer.json()
@@ -49,7 +49,7 @@ class PublicApi:
         answer = yield from self._get("/jobs", query)
         if answer.status != _OK:
             raise no_connection(connection_id, answer)
-        found = [public_job(value) for value in answer.json().get("data") or []]
+        found = each(answer.listed("data"), public_job, "Airbyte")
         return sorted((job for job in found if job.id > above), key=lambda job: job.id, reverse=True)
 
     def start(self, connection_id: str) -> Flow[Job | Conflict]:
@@ -70,7 +70,7 @@ class PublicApi:
         return public_job(answer.json())
 
     def job(self, job_id: str) -> Flow[Job | None]:
-        answer = yield from self._get(f"/jobs/{job_id}")
+        answer = yield from self._get(f"/jobs/{segment(job_id)}")
         if answer.status == _OK:
             return public_job(answer.json())
         if answer.status in {_NOT_FOUND, _BAD}:
@@ -78,7 +78,7 @@ class PublicApi:
         raise unexpected(answer)
 
     def cancel(self, job_id: str) -> Flow[None]:
-        answer = yield from self._session.ask(Request("DELETE", f"{self._prefix}/jobs/{job_id}"))
+        answer = yield from self._session.ask(Request("DELETE", f"{self._prefix}/jobs/{segment(job_id)}"))
         if answer.status not in {_OK, 204, _NOT_FOUND, _CONFLICT}:
             raise unexpected(answer)
 
@@ -92,7 +92,7 @@ class PublicApi:
         answer = yield from self._get("/workspaces")
         if answer.status != _OK:
             raise unexpected(answer)
-        return f"Airbyte's public API answers; {len(answer.json().get('data') or ())} workspaces"
+        return f"Airbyte's public API answers; workspaces: {len(answer.listed('data'))}"
 
     # --- for the window ---
 
@@ -102,7 +102,7 @@ class PublicApi:
         answer = yield from self._get("/jobs", query)
         if answer.status != _OK:
             raise unexpected(answer)
-        return [public_job(value) for value in answer.json().get("data") or []]
+        return each(answer.listed("data"), public_job, "Airbyte")
 
     def _get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Flow[Answer]:
         return (yield from self._session.ask(Request("GET", self._prefix + path, query)))

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from airflow_elt_provider.remotes.airbyte_config import newest_success, succeeded_after
+from airflow_elt_provider.remotes.airbyte_config import newest_success, sightings, succeeded_after
 from airflow_elt_provider.remotes.airbyte_jobs import Job
-from airflow_elt_provider.remotes.flow import TURN, Flow, Pause, Together
+from airflow_elt_provider.remotes.flow import TURN, Flow, Pause, Together, apart
 from airflow_elt_provider.remotes.model import Sighting, Watch, parse_time
 
 PAGE: Final = 100
@@ -78,7 +78,7 @@ class Window:
             found = yield from _matched(jobs, watches)
         missing = [watch for watch in new if watch not in found] + self._overdue(watches, found)
         asked = missing[: MOST_REQUESTS - pages]
-        found.update((yield from self._one_by_one(asked)))
+        found.update((yield from self._one_by_one(asked, alone=pages == 0)))
         self._seen.update(dict.fromkeys([*found, *asked], self._clock()))
         return found
 
@@ -140,11 +140,11 @@ class Window:
         late = [watch for watch in watches if watch not in found and self._seen.get(watch, limit) < limit]
         return sorted(late, key=lambda watch: self._seen.get(watch, 0.0))
 
-    def _one_by_one(self, watches: Sequence[Watch]) -> Flow[dict[Watch, Sighting]]:
+    def _one_by_one(self, watches: Sequence[Watch], *, alone: bool) -> Flow[dict[Watch, Sighting]]:
         if not watches:
             return {}
-        answers = yield Together([self._see(watch) for watch in watches])
-        return {watch: seen for watch, seen in zip(watches, answers, strict=True) if seen}
+        seen = yield from apart([self._see(watch) for watch in watches], "Airbyte", alone=alone)
+        return sightings(watches, seen)
 
     def _see(self, watch: Watch) -> Flow[Sighting | None]:
         if watch.after:

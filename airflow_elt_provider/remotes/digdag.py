@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
-from urllib.parse import quote
 
 from airflow_elt_provider.errors import AnswerLostError, ConfigurationError, EltError, TransientError
+from airflow_elt_provider.remotes.airbyte_config import sightings
 from airflow_elt_provider.remotes.digdag_paging import Attempts
 from airflow_elt_provider.remotes.digdag_tasks import is_work, log_tail, said, tasks_of
-from airflow_elt_provider.remotes.flow import TURN, Answer, Flow, JsonObject, Pause, Request
+from airflow_elt_provider.remotes.flow import TURN, Answer, Flow, JsonObject, Pause, Request, apart, segment
 from airflow_elt_provider.remotes.model import (
     Intents,
     Order,
@@ -146,6 +146,9 @@ class Digdag:
             raise _refused(answer, order.remote_id)
         return value, answer.status == _OK
 
+    def refuse_unknown(self, remote_id: str) -> Flow[None]:
+        yield from self.workflow_id(remote_id)
+
     def workflow_id(self, remote_id: str) -> Flow[str]:
         """Return the id of the latest revision of a workflow.
 
@@ -155,7 +158,7 @@ class Digdag:
         project, workflow = _split(remote_id)
         found = yield from self._get("/api/project", [("name", project)])
         if found.status == _OK:
-            path = f"/api/projects/{found.json()['id']}/workflows/{quote(workflow, safe='')}"
+            path = f"/api/projects/{segment(str(found.json()['id']))}/workflows/{segment(workflow)}"
             answer = yield from self._get(path)
             if answer.status == _OK:
                 return str(answer.json()["id"])
@@ -187,10 +190,9 @@ class Digdag:
                 yield Pause(0)
             if not watch.after:
                 found[watch] = attempts.get(watch.job_id) or Sighting.of_lost(watch)
-        for watch in sensors:
-            seen = yield from self._since(watch)
-            if seen:
-                found[watch] = seen
+        if sensors:
+            seen = yield from apart([self._since(watch) for watch in sensors], "Digdag", alone=not found)
+            found.update(sightings(sensors, seen))
         return found
 
     def _since(self, watch: Watch) -> Flow[Sighting | None]:
@@ -209,16 +211,19 @@ class Digdag:
         return Sighting(newest.job_id, Phase.ACTIVE, "waiting", note=note)
 
     def cancel(self, watch: Watch) -> Flow[bool]:
-        """Kill the attempt. Its running task ends by itself; the ones after it do not begin."""
+        """Kill the attempt, if it is the one that was started: its running task ends, the next ones do not begin."""
+        now = yield from self._get(f"/api/attempts/{segment(watch.job_id)}")
+        if now.status != _OK or (watch.mark and now.json().get("retryAttemptName") != watch.mark):
+            return False  # another server, or one that was set up anew
         answer = yield from self.session.ask(
-            Request("POST", f"/api/attempts/{quote(watch.job_id)}/kill", body={}, accept="*/*")
+            Request("POST", f"/api/attempts/{segment(watch.job_id)}/kill", body={}, accept="*/*")
         )
         return answer.status in {_OK, 204}
 
     # --- report ---
 
     def report(self, watch: Watch, seen: Sighting) -> Flow[Report]:
-        answer = yield from self._get(f"/api/attempts/{quote(seen.job_id)}")
+        answer = yield from self._get(f"/api/attempts/{segment(seen.job_id)}")
         attempt: JsonObject = answer.json() if answer.status == _OK else {}
         tasks = yield from tasks_of(self.session, seen.job_id)
         failed = [task for task in tasks if task["state"] in {"error", "group_error"} and task.get("error")]
@@ -228,7 +233,7 @@ class Digdag:
             remote_id=watch.remote_id,
             job_id=seen.job_id,
             status=seen.word,
-            url=self._url(watch),
+            url=self._url(replace(watch, job_id=seen.job_id)),
             started_at=iso(attempt.get("createdAt")),
             finished_at=iso(attempt.get("finishedAt")),
             attempts=int(attempt.get("index") or 1),
@@ -240,10 +245,10 @@ class Digdag:
     def check(self) -> Flow[str]:
         version = yield from self._get("/api/version")
         answer = yield from self._get("/api/projects")
-        if answer.status != _OK or not answer.is_json:
+        if answer.status != _OK:
             raise _refused(answer, "its projects")
         known = version.json().get("version") if version.status == _OK and version.is_json else "unknown"
-        return f"Digdag {known} answers; {len(answer.json().get('projects') or ())} projects"
+        return f"Digdag {known} answers; projects: {len(answer.listed('projects'))}"
 
     def _get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Flow[Answer]:
         return (yield from self.session.ask(Request("GET", path, query)))

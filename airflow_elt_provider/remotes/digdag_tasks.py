@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import quote
 
-from airflow_elt_provider.remotes.flow import Answer, Flow, JsonObject, Request
+from airflow_elt_provider.remotes.flow import Answer, Flow, JsonObject, Request, segment
 from airflow_elt_provider.remotes.session import Session
 
 _OK: Final = 200
@@ -18,7 +18,7 @@ _LOG_BYTES: Final = 1_000_000
 
 def tasks_of(session: Session, attempt_id: str) -> Flow[list[JsonObject]]:
     """Return the tasks of an attempt; none where they cannot be had."""
-    answer = yield from session.attempt(Request("GET", f"/api/attempts/{quote(attempt_id)}/tasks"))
+    answer = yield from session.attempt(Request("GET", f"/api/attempts/{segment(attempt_id)}/tasks"))
     if not isinstance(answer, Answer) or not answer.is_json:
         return []
     found: list[JsonObject] = answer.json().get("tasks") or []
@@ -29,11 +29,11 @@ def log_tail(session: Session, attempt_id: str, failed: Sequence[JsonObject]) ->
     """Return the last lines of the failed tasks' logs; fewer where they cannot be had."""
     lines: list[str] = []
     for name in {task["fullName"]: None for task in failed[-_LOG_FILES:]}:
-        path = f"/api/logs/{quote(attempt_id)}/files"
+        path = f"/api/logs/{segment(attempt_id)}/files"
         listed = yield from session.attempt(Request("GET", path, [("task", name)]))
         files = listed.json().get("files") or [] if isinstance(listed, Answer) and listed.is_json else []
         for file in files[-1:]:
-            request = Request("GET", f"{path}/{quote(file['fileName'], safe='')}", accept="*/*")
+            request = Request("GET", f"{path}/{segment(file['fileName'])}", accept="*/*")
             answer = yield from session.attempt(request)
             if isinstance(answer, Answer) and answer.status == _OK:
                 lines += [f"{name}: {line}" for line in _text(answer.content).splitlines()[-_LOG_LINES:]]
@@ -54,6 +54,6 @@ def said(task: JsonObject) -> str:
 def _text(content: bytes) -> str:
     try:
         content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         return ""
     return content[-_LOG_BYTES:].decode("utf-8", errors="replace")

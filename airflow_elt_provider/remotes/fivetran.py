@@ -11,11 +11,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import quote
 
-from airflow_elt_provider.errors import AnswerLostError, ConfigurationError, TransientError
+from airflow_elt_provider.errors import AnswerLostError, ConfigurationError, EltError, TransientError
 from airflow_elt_provider.remotes.fivetran_status import Connection, Mark
-from airflow_elt_provider.remotes.flow import TURN, Answer, Flow, JsonObject, Pause, Request
+from airflow_elt_provider.remotes.flow import TURN, Answer, Flow, JsonObject, Pause, Request, apart, each, segment
 from airflow_elt_provider.remotes.model import (
     Intents,
     Order,
@@ -70,7 +69,8 @@ class Fivetran:
         page = self._url(order.remote_id)
         saved = intents.read()
         mark = Mark.parse(saved) if saved else _before(now, order.since)
-        if mark and (now.syncing or (now.moved(mark) and now.succeeded_since(mark))):
+        # A sync that ended as failed is over: what runs since is somebody else's.
+        if mark and (now.succeeded_since(mark) or (now.syncing and not now.moved(mark))):
             return Started(Watch(order.remote_id, mark=str(mark)), "found", page)
         now.refuse_unfit()
         if now.syncing:
@@ -90,7 +90,7 @@ class Fivetran:
         return Started(watch, "adopted", page)
 
     def _sync(self, connection_id: str, mark: Mark) -> Flow[None]:
-        request = Request("POST", f"/v1/connections/{quote(connection_id)}/sync", body={"force": False})
+        request = Request("POST", f"/v1/connections/{segment(connection_id)}/sync", body={"force": False})
         try:
             answer = yield from self._ask(request)
         except AnswerLostError as error:
@@ -134,31 +134,37 @@ class Fivetran:
 
     def _connections(self, ids: set[str]) -> Flow[dict[str, Connection]]:
         if len(ids) <= max(_FEW, self._pages):
-            found = {}
-            for one in sorted(ids):
-                try:
-                    found[one] = yield from self.connection(one)
-                except ConfigurationError as error:
-                    if not isinstance(error, UnknownConnectionError):
-                        raise
-            return found
+            wanted = sorted(ids)
+            answers = yield from apart([self._known(one) for one in wanted], "Fivetran")
+            return {one: now for one, now in zip(wanted, answers, strict=True) if isinstance(now, Connection)}
         return (yield from self._listed(ids))
+
+    def _known(self, connection_id: str) -> Flow[Connection | None]:
+        try:
+            return (yield from self.connection(connection_id))
+        except UnknownConnectionError:
+            return None
+
+    def refuse_unknown(self, remote_id: str) -> Flow[None]:
+        yield from self.connection(remote_id)
 
     def _listed(self, ids: set[str]) -> Flow[dict[str, Connection]]:
         found: dict[str, Connection] = {}
-        cursor, pages = "", 0
-        while pages == 0 or cursor:
+        cursor, seen = "", set[str]()
+        while cursor not in seen:  # a server that repeats itself has no more
+            seen.add(cursor)
             query = [("limit", str(PAGE)), *([("cursor", cursor)] if cursor else [])]
             answer = yield from self._ask(Request("GET", "/v1/connections", query))
             if answer.status != _OK:
                 raise _refused(answer, "", "its connections")
-            data, pages = answer.json()["data"], pages + 1
-            found.update({item["id"]: Connection.parse(item) for item in data["items"] if item["id"] in ids})
+            data = answer.json()["data"]
+            wanted = [item for item in data["items"] if item["id"] in ids]
+            found.update({one.id: one for one in each(wanted, Connection.parse, "Fivetran")})
             cursor = str(data.get("next_cursor") or "")
             yield Pause(0)  # a page of a thousand is read in 20 ms: let others have the event loop
             if len(found) == len(ids):
                 return found
-        self._pages = pages
+        self._pages = len(seen)
         return found
 
     def _start_again(self, now: Connection) -> Flow[None]:
@@ -167,7 +173,12 @@ class Fivetran:
         if not due or self._restarted.get(now.id) == due:
             return
         log.info("Fivetran put the sync of %s off until %s, and leaves it to us: starting it again.", now.id, due)
-        yield from self._ask(Request("POST", f"/v1/connections/{quote(now.id)}/sync", body={"force": False}))
+        answer = yield from self.session.attempt(
+            Request("POST", f"/v1/connections/{segment(now.id)}/sync", body={"force": False}, headers=_ACCEPT)
+        )
+        if isinstance(answer, EltError):  # it is this connection's alone; the next look tries again
+            log.warning("Fivetran %s: %s", now.id, answer)
+            return
         self._restarted[now.id] = due  # not before the answer: a start that failed is tried again
 
     # --- cancel, report, check ---
@@ -196,7 +207,7 @@ class Fivetran:
     def _streams(self, connection_id: str) -> Flow[list[StreamReport]]:
         """Return the enabled tables; Fivetran's API has no row counts, its Platform Connector's log table has."""
         answer = yield from self.session.attempt(
-            Request("GET", f"/v1/connections/{quote(connection_id)}/schemas", headers=_ACCEPT)
+            Request("GET", f"/v1/connections/{segment(connection_id)}/schemas", headers=_ACCEPT)
         )
         if not isinstance(answer, Answer) or answer.status != _OK:
             return []
@@ -222,7 +233,7 @@ class Fivetran:
 
         :raises ConfigurationError: when there is none of that id.
         """
-        answer = yield from self._ask(Request("GET", f"/v1/connections/{quote(connection_id)}"))
+        answer = yield from self._ask(Request("GET", f"/v1/connections/{segment(connection_id)}"))
         if answer.status != _OK:
             raise _refused(answer, connection_id, "the connection")
         return Connection.parse(answer.json()["data"])

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import quote
 
 from airflow_elt_provider.errors import ConfigurationError, TransientError
 from airflow_elt_provider.remotes.fivetran import Fivetran
 from airflow_elt_provider.remotes.fivetran_status import Connection
-from airflow_elt_provider.remotes.flow import Flow
+from airflow_elt_provider.remotes.flow import Flow, segment
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ def _agent(remote: Fivetran, connection: Connection) -> Flow[str]:
             f"Fivetran's connection {connection.id!r} uses no hybrid deployment agent.",
             hint="choose one in the connection's Setup tab, or leave out the check 'agent'",
         )
-    agent = yield from remote.get(f"/v1/hybrid-deployment-agents/{quote(connection.agent_id)}")
+    agent = yield from remote.get(f"/v1/hybrid-deployment-agents/{segment(connection.agent_id)}")
     name = f"Agent {agent.get('display_name') or connection.agent_id!r}"
     if not agent.get("online"):
         raise ConfigurationError(
@@ -66,7 +65,7 @@ def _private_link(remote: Fivetran, connection: Connection) -> Flow[str]:
             f"Fivetran's connection {connection.id!r} uses no private link ({connection.networking_method}).",
             hint="choose it in the connection's Setup tab, or leave out the check 'private_link'",
         )
-    link = yield from remote.get(f"/v1/private-links/{quote(connection.private_link_id)}")
+    link = yield from remote.get(f"/v1/private-links/{segment(connection.private_link_id)}")
     name, state = f"Private link {link.get('name') or connection.private_link_id!r}", link.get("state")
     summary = link.get("state_summary") or ""
     if state in _CHANGING:
@@ -79,7 +78,7 @@ def _private_link(remote: Fivetran, connection: Connection) -> Flow[str]:
 
 
 def _setup_tests(remote: Fivetran, connection: Connection) -> Flow[str]:
-    data = yield from remote.post(f"/v1/connections/{quote(connection.id)}/test", {}, _TEST_SECONDS)
+    data = yield from remote.post(f"/v1/connections/{segment(connection.id)}/test", {}, _TEST_SECONDS)
     tests = data.get("setup_tests") or []
     bad = [f"{test.get('title')}: {test.get('message')}" for test in tests if test.get("status") in _BAD_TESTS]
     if bad:

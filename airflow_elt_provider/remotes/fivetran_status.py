@@ -22,6 +22,11 @@ class Mark:
     succeeded_at: str
     failed_at: str
 
+    @property
+    def times(self) -> tuple[datetime | None, datetime | None]:
+        """The same as times: the server may write one in several ways."""
+        return parse_time(self.succeeded_at), parse_time(self.failed_at)
+
     def __str__(self) -> str:
         return json.dumps([self.succeeded_at, self.failed_at])
 
@@ -65,7 +70,7 @@ class Connection:
             service=text(value, "service"),
             schema=text(value, "schema"),
             group_id=text(value, "group_id"),
-            paused=bool(value.get("paused")),
+            paused=value.get("paused") is True,
             schedule_type=text(value, "schedule_type"),
             succeeded_at=text(value, "succeeded_at"),
             failed_at=text(value, "failed_at"),
@@ -102,11 +107,11 @@ class Connection:
 
     def moved(self, mark: Mark) -> bool:
         """Whether a sync ended since the mark."""
-        return self.mark != mark
+        return self.mark.times != mark.times
 
     def succeeded_since(self, mark: Mark) -> bool:
         """Whether the sync that ended last since the mark succeeded."""
-        if self.succeeded_at == mark.succeeded_at:
+        if parse_time(self.succeeded_at) == parse_time(mark.succeeded_at):
             return False
         return _later(self.succeeded_at, self.failed_at)
 

@@ -13,12 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from urllib.parse import quote
 
-from airflow_elt_provider.errors import EltError, TransientError
+from airflow_elt_provider.errors import ConfigurationError, EltError, RateLimitedError, TransientError
+
+log = logging.getLogger(__name__)
 
 JsonObject: TypeAlias = dict[str, Any]
 
@@ -38,13 +42,13 @@ class Request:
     method: str
     path: str
     query: Sequence[tuple[str, str]] = ()
-    body: Any = None
+    body: Any = field(default=None, repr=False)
     content_type: str = "application/json"
     accept: str = "application/json"
     timeout: float | None = None
     plain: bool = False
     bare: bool = False
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def payload(self) -> bytes | None:
         """Return the bytes to send."""
@@ -91,8 +95,19 @@ class Answer:
         """
         try:
             return json.loads(self.content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise TransientError(f"{self.url} answered {self.status} with something that is no JSON.") from None
+
+    def listed(self, name: str) -> list[Any]:
+        """Return a list of the JSON object that the body is.
+
+        :raises TransientError: when it is not there: an error with status 200 is no empty list.
+        """
+        value = self.json()
+        found = value.get(name) if isinstance(value, dict) else None
+        if isinstance(found, list):
+            return found
+        raise TransientError(f"{self.url} answered {self.status} without a list {name!r}: {self.text[:200]!r}")
 
 
 @dataclass(frozen=True)
@@ -125,6 +140,69 @@ Flow: TypeAlias = Generator[Step, Any, _T]
 
 TURN: Final = 500
 """How many things a flow works through before others get their turn of the event loop: a few milliseconds."""
+
+
+_ODD: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What reading an answer of an unexpected form raises."""
+
+
+def readable(flow: Flow[_T], what: str) -> Flow[_T]:
+    """Drive a flow, and take an answer of an unexpected form for none: the server may answer better later.
+
+    :param what: names the server in the message.
+    :raises TransientError: where the flow stumbled over such an answer.
+    """
+    try:
+        return (yield from flow)
+    except _ODD as error:
+        log.warning("%s gave an answer of an unexpected form.", what, exc_info=error)
+        raise TransientError(
+            f"{what} gave an answer of an unexpected form ({type(error).__name__}: {str(error)[:100]})."
+        ) from error
+
+
+def apart(flows: Sequence[Flow[_T]], what: str, *, alone: bool = True) -> Flow[list[_T | EltError]]:
+    """Drive several flows whose failures are their own; the result holds outcomes and errors, in order.
+
+    :param alone: whether nothing else tells that the server answers: then, when all of them fail, it does not.
+    :raises EltError: the first failure, when all have failed and are alone; or when the server asks for time.
+    """
+    kept: list[tuple[_T | EltError]] = yield Together([_kept(readable(flow, what)) for flow in flows])
+    results = [result for (result,) in kept]
+    errors = [result for result in results if isinstance(result, EltError)]
+    busy = next((error for error in errors if isinstance(error, RateLimitedError)), None)
+    if busy or (alone and errors and len(errors) == len(results)):
+        raise busy or errors[0]
+    return results
+
+
+def _kept(flow: Flow[_T]) -> Flow[tuple[_T | EltError]]:
+    """Return the outcome or the error, wrapped: an error by itself would be taken for a failure of the whole."""
+    try:
+        return ((yield from flow),)
+    except EltError as error:
+        return (error,)
+
+
+def each(items: Sequence[Any], read: Callable[[Any], _T], what: str) -> list[_T]:
+    """Return what a function reads of each item; one of an unexpected form is left out and said."""
+    found: list[_T] = []
+    for item in items:
+        try:
+            found.append(read(item))
+        except _ODD as error:
+            log.warning("%s: left out an item of an unexpected form (%s: %s)", what, type(error).__name__, error)
+    return found
+
+
+def segment(text: str) -> str:
+    """Return an id as one segment of a path: whatever it holds, it leads nowhere else.
+
+    :raises ConfigurationError: when it is none.
+    """
+    if text.strip(" .") == "":
+        raise ConfigurationError(f"{text!r} is no id.", hint="copy the id from the remote's web UI")
+    return quote(text, safe="")
 
 
 class Transport(Protocol):

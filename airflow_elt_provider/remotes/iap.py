@@ -9,20 +9,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, Final, cast
-from urllib.parse import parse_qs, urlsplit
-
-import requests
+from urllib.parse import parse_qs
 
 from airflow_elt_provider.core.secret import Secret
-from airflow_elt_provider.errors import ConfigurationError, EltError, TransientError
+from airflow_elt_provider.errors import ConfigurationError, TransientError
 from airflow_elt_provider.remotes.flow import Answer, Request
+from airflow_elt_provider.remotes.iap_problems import default_file, denied, explained, reading_key, service_account_key
+from airflow_elt_provider.remotes.refusals import target_of
 from airflow_elt_provider.remotes.settings import Iap, RemoteSettings
 from airflow_elt_provider.remotes.tokens import Token, jwt_seconds
 
@@ -30,11 +26,12 @@ log = logging.getLogger(__name__)
 
 _SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
 _IAM: Final = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{account}:{method}"
+_TOKENS: Final = {"generateIdToken": "token", "signJwt": "signedJwt"}
 _LIFE: Final = 3600
 """Seconds: the longest life that IAP accepts of a signed JWT."""
 _LOGIN_HOST: Final = "accounts.google.com"
 _TIMEOUT: Final = 30.0
-_FORBIDDEN, _TOO_MANY, _SERVER = 403, 429, 500
+_TOO_MANY, _SERVER = 429, 500
 
 
 def mint_for(settings: RemoteSettings, ask: Callable[[Request], Answer]) -> Callable[[], Token]:
@@ -72,7 +69,7 @@ def discovered_audience(answer: Answer, settings: RemoteSettings) -> str:
 
     :raises ConfigurationError: when it names none.
     """
-    target = urlsplit(answer.headers.get("location", ""))
+    target = target_of(answer)
     found = parse_qs(target.query).get("client_id", [""])[0]
     if target.hostname == _LOGIN_HOST and found:
         return found
@@ -91,7 +88,7 @@ def id_token(iap: Iap, audience: str) -> str:
     from google.auth import compute_engine, external_account, impersonated_credentials
     from google.oauth2 import service_account
 
-    with _explained(iap):
+    with explained(iap):
         source = _credentials(iap)
         if isinstance(source, service_account.Credentials):
             uri = source._token_uri  # noqa: SLF001 - there is no other way to it
@@ -101,12 +98,12 @@ def id_token(iap: Iap, audience: str) -> str:
         elif isinstance(source, impersonated_credentials.Credentials):
             account, delegates, source = _impersonated(source)
             body = {"audience": audience, "includeEmail": True, "delegates": delegates}
-            return str(_ask_iam(source, account, "generateIdToken", body)["token"])
+            return _ask_iam(source, account, "generateIdToken", body)
         elif isinstance(source, compute_engine.Credentials):
             minting = compute_engine.IDTokenCredentials(_request(), audience, use_metadata_identity_endpoint=True)
         elif isinstance(source, external_account.Credentials):
             body = {"audience": audience, "includeEmail": True}
-            return str(_ask_iam(source, _own_account(source), "generateIdToken", body)["token"])
+            return _ask_iam(source, _own_account(source), "generateIdToken", body)
         else:
             raise _no_service_account(iap, source)
         minting.refresh(_request())
@@ -122,7 +119,7 @@ def signed_jwt(iap: Iap, audience: str) -> str:
     from google.auth import external_account, impersonated_credentials, jwt
     from google.oauth2 import service_account
 
-    with _explained(iap):
+    with explained(iap):
         source = _credentials(iap)
         if isinstance(source, service_account.Credentials):
             own = jwt.Credentials.from_signing_credentials(source, audience, token_lifetime=_LIFE)
@@ -138,7 +135,7 @@ def signed_jwt(iap: Iap, audience: str) -> str:
         now = int(time.time())
         claims = {"iss": account, "sub": account, "aud": audience, "iat": now, "exp": now + _LIFE}
         body = {"payload": json.dumps(claims), "delegates": delegates}
-        return str(_ask_iam(source, account, "signJwt", body)["signedJwt"])
+        return _ask_iam(source, account, "signJwt", body)
 
 
 # --- credentials ---
@@ -150,7 +147,10 @@ def _credentials(iap: Iap) -> Any:
     from google.oauth2 import service_account
 
     if iap.keyfile:
-        source: Any = service_account.Credentials.from_service_account_info(_key(iap.keyfile), scopes=_SCOPES)
+        key = service_account_key(iap.keyfile)
+        with reading_key():
+            source: Any = service_account.Credentials.from_service_account_info(key, scopes=_SCOPES)
+            source.signer.sign(b"")  # keys of another kind than RSA are noticed only here
     elif iap.credentials:
         source = iap.credentials()
     else:
@@ -174,25 +174,12 @@ def _application_default() -> Any:
     import google.auth
     from google.auth import aws, identity_pool, pluggable
 
-    path = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
-    info = json.loads(Path(path).read_text()) if path and Path(path).is_file() else {}
+    info = default_file()
     if info.get("type") != "external_account":
         return google.auth.default(scopes=_SCOPES, request=_request())[0]
     given = info.get("credential_source") or {}
     kind: Any = aws if "environment_id" in given else pluggable if "executable" in given else identity_pool
     return kind.Credentials.from_info(info, scopes=_SCOPES)
-
-
-def _key(keyfile: Secret) -> dict[str, Any]:
-    try:
-        value = json.loads(keyfile.reveal())
-    except ValueError:
-        value = None
-    if not isinstance(value, dict) or value.get("type") != "service_account":
-        raise ConfigurationError(
-            "keyfile_dict is not the JSON key of a service account.", hint="paste the whole key file, or leave it empty"
-        )
-    return value
 
 
 def _impersonated(credentials: Any) -> tuple[str, list[str], Any]:
@@ -240,8 +227,8 @@ def _resource(account: str) -> str:
     return f"projects/-/serviceAccounts/{account}"
 
 
-def _ask_iam(source: Any, account: str, method: str, body: dict[str, Any]) -> Any:
-    """Call IAM Credentials as ``source`` (https://cloud.google.com/iam/docs/reference/credentials/rest)."""
+def _ask_iam(source: Any, account: str, method: str, body: dict[str, Any]) -> str:
+    """Get a token of IAM Credentials as ``source`` (https://cloud.google.com/iam/docs/reference/credentials/rest)."""
     from google.auth.transport.requests import AuthorizedSession
 
     if getattr(source, "requires_scopes", False):
@@ -251,50 +238,12 @@ def _ask_iam(source: Any, account: str, method: str, body: dict[str, Any]) -> An
     if answer.status_code >= _SERVER or answer.status_code == _TOO_MANY:
         raise TransientError(f"IAM Credentials answered {answer.status_code} to {method} for {account}.")
     if not answer.ok:
-        said = re.sub(r"\s+", " ", answer.text)[:300]
-        raise _denied(account, f"IAM Credentials answered {answer.status_code} to {method}: {said}")
-    return answer.json()
-
-
-def _denied(account: str, said: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"No token for {account}: {said}",
-        hint=f"grant roles/iam.serviceAccountTokenCreator on {account} to the caller (also where it is the same), "
-        "and enable the IAM Service Account Credentials API",
-    )
-
-
-@contextmanager
-def _explained(iap: Iap) -> Iterator[None]:
-    """Turn google-auth's errors into ours. Their texts hold no token."""
-    from google.auth import exceptions
-
+        said = " ".join(answer.text[:2000].split())[:300]
+        raise denied(account, f"IAM Credentials answered {answer.status_code} to {method}: {said}")
     try:
-        yield
-    except EltError:
-        raise
-    except exceptions.DefaultCredentialsError as error:
-        raise ConfigurationError(
-            f"There are no Google credentials for Identity-Aware Proxy: {_short(error)}",
-            hint="set google_conn_id or keyfile_dict, or run where a metadata server is (Composer, GKE, GCE)",
-        ) from None
-    except (exceptions.GoogleAuthError, requests.RequestException, ValueError) as error:
-        unanswered = exceptions.TransportError, requests.RequestException
-        if (
-            isinstance(error, unanswered)
-            or isinstance(error.__cause__, unanswered)
-            or getattr(error, "retryable", False)
-        ):
-            raise TransientError(f"Google did not answer when asked for a token: {_short(error)}") from None
-        account = iap.impersonate[-1] if iap.impersonate else "the service account"
-        if str(_FORBIDDEN) in str(error) or "denied" in str(error).lower():
-            raise _denied(account, _short(error)) from None
-        late = "timeframe" in str(error)  # of Google's answer to an assertion whose iat or exp it does not accept
-        raise ConfigurationError(
-            f"Google gives no token for Identity-Aware Proxy: {_short(error)}",
-            hint="set this machine's clock (NTP)" if late else "check the key, iap_impersonate and iap_audience",
-        ) from None
-
-
-def _short(error: BaseException) -> str:
-    return re.sub(r"\s+", " ", str(error))[:300]
+        token = answer.json()[_TOKENS[method]]
+    except (KeyError, TypeError, ValueError):
+        token = None
+    if not token or not isinstance(token, str):
+        raise TransientError(f"IAM Credentials answered {method} for {account} without a token.")
+    return token

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal, Protocol, Self
 
-from airflow_elt_provider.errors import ConfigurationError
+from airflow_elt_provider.errors import ConfigurationError, EltError
 from airflow_elt_provider.remotes.flow import Flow
 from airflow_elt_provider.remotes.session import Session
 
@@ -73,9 +73,10 @@ class Sighting:
     lost: bool = False
 
     @classmethod
-    def of_lost(cls, watch: Watch) -> Self:
-        """Return the sighting of a run that the server does not know."""
-        return cls(watch.job_id, Phase.ACTIVE, "unknown to the server", known=False, lost=True)
+    def of_lost(cls, watch: Watch, why: EltError | None = None) -> Self:
+        """Return the sighting of a run that the server does not know, or of which it alone cannot tell."""
+        note = why.message if why else ""
+        return cls(watch.job_id, Phase.ACTIVE, "unknown to the server", known=False, lost=True, note=note)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -210,7 +211,7 @@ class Intents(Protocol):
     """Where a try writes down what it is about to do, so that the next try finds it."""
 
     def read(self) -> str | None:
-        """Return the mark that an earlier try of this run saved, None for none."""
+        """Return the mark that an earlier try of this run saved; None or "" for none."""
 
     def write(self, mark: str) -> None:
         """Save the mark, before anything is started."""
@@ -230,6 +231,12 @@ class Remote(Protocol):
 
     def find(self, order: Order, intents: Intents) -> Flow[Watch | None]:
         """Return the run that the order has led to and that runs now; None for none."""
+
+    def refuse_unknown(self, remote_id: str) -> Flow[None]:
+        """Ask for what a sensor waits for.
+
+        :raises ConfigurationError: when the server has nothing of that id.
+        """
 
     def look(self, watches: Sequence[Watch]) -> Flow[Mapping[Watch, Sighting]]:
         """Return what is new of these runs, in as few requests as the remote allows. May leave out the unchanged."""

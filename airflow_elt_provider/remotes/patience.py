@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from airflow_elt_provider.errors import EltError, RateLimitedError, TransientError
-from airflow_elt_provider.remotes.flow import Flow, Pause
+from airflow_elt_provider.remotes.flow import Flow, Pause, readable
 from airflow_elt_provider.remotes.model import Remote, Sighting, Watch
 
 log = logging.getLogger(__name__)
@@ -86,11 +86,11 @@ def patiently(flow: Callable[[], Flow[_T]], tolerance: float, what: str) -> Flow
     outage = Outage()
     while True:
         try:
-            return (yield from flow())
+            return (yield from readable(flow(), what))
         except TransientError as error:
             wait = outage.failed(error, what)
             if outage.seconds + wait > tolerance and not isinstance(error, RateLimitedError):
-                raise
+                raise outlasted(error, outage.seconds) from error
             yield Pause(wait)
 
 
@@ -112,7 +112,7 @@ def until_ended(
     while True:
         begun = time.monotonic()
         try:
-            found = (yield from remote.look([watch])).get(watch)
+            found = (yield from readable(remote.look([watch]), remote.name)).get(watch)
         except EltError as error:
             wait = outage.failed(error, remote.name)
             if outage.seconds > outage_tolerance:
@@ -128,7 +128,7 @@ def until_ended(
         if found and found.lost:
             lost.failed(TransientError(found.word), f"{remote.name}, {watch}")
             if lost.seconds > outage_tolerance:
-                raise forgotten(watch)
+                raise forgotten(watch, found)
         elif found:
             lost = Outage()
         yield Pause(interval(time.monotonic() - began, poll_interval, time.monotonic() - begun))
@@ -141,9 +141,9 @@ def outlasted(error: EltError, seconds: float) -> TransientError:
     )
 
 
-def forgotten(watch: Watch) -> TransientError:
-    """Return the error for a run that the server does not know any more."""
+def forgotten(watch: Watch, seen: Sighting) -> TransientError:
+    """Return the error for a run that the server has not known, or not told of, for too long."""
     return TransientError(
-        f"The server does not know {watch} any more, for longer than outage_tolerance.",
+        f"The server does not know {watch} any more, for longer than outage_tolerance. {seen.note}".strip(),
         hint="was it restored from a backup, or its history removed? A retry starts a new sync",
     )

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from airflow_elt_provider.errors import EltError
-from airflow_elt_provider.remotes.flow import AsyncTransport, arun
+from airflow_elt_provider.errors import EltError, TransientError
+from airflow_elt_provider.remotes.flow import AsyncTransport, arun, readable
 from airflow_elt_provider.remotes.model import Phase, Remote, Sighting, Watch
 from airflow_elt_provider.remotes.patience import Outage, forgotten, interval, outlasted
 
@@ -76,6 +76,7 @@ class Poller:
             # In a context of its own: it belongs to none of those who wait.
             own = contextvars.Context()
             self._task = asyncio.create_task(self._poll(), name=f"elt-poller {self.remote.name}", context=own)
+            self._task.add_done_callback(self._died)
         try:
             return await future
         finally:
@@ -95,6 +96,13 @@ class Poller:
         if not self._waiters and self._task:
             self._task.cancel()
             self._task = None
+
+    def _died(self, task: asyncio.Task[None]) -> None:
+        """Tell those who wait when the poll task ends although they do: they ask anew."""
+        if task is self._task and self._waiters:
+            self._task = None
+            for waiter in self._all():
+                _fail(waiter, TransientError(f"The poller of {self.remote.name} ended unexpectedly."))
 
     async def _poll(self) -> None:
         """Look until nobody waits any more, then hang up."""
@@ -116,19 +124,22 @@ class Poller:
         """Look once. Return the seconds that the server wants to be left alone, None for as usual."""
         what = f"{self.remote.name} at {self.remote.session.settings.base_url}"
         try:
-            found = await arun(self.remote.look(list(self._waiters)), self.transport)
+            found = await arun(readable(self.remote.look(list(self._waiters)), what), self.transport)
         except EltError as error:
-            pause = self._outage.failed(error, what)
-            if self._outage.failures == _SAID_AT:
-                await self._tell(self._silence(error))
-            await self._fail_impatient(error)
-            return pause
-        except Exception as error:  # noqa: BLE001 - a defect of ours must reach those who wait, not end the poller
-            await self._fail_all(error)
-            return None
+            return await self._failed(error, what)
+        except Exception as error:
+            log.exception("%s could not be asked.", what)
+            return await self._failed(TransientError(f"{what} could not be asked ({type(error).__name__})."), what)
         self._outage.over(what)
         await self._tell(found)
         return None
+
+    async def _failed(self, error: EltError, what: str) -> float:
+        pause = self._outage.failed(error, what)
+        if self._outage.failures == _SAID_AT:
+            await self._tell(self._silence(error))
+        await self._fail_impatient(error)
+        return pause
 
     def _silence(self, error: EltError) -> Mapping[Watch, Sighting]:
         """Return what those who wait hear of an outage."""
@@ -168,10 +179,6 @@ class Poller:
             if number % _WAKE_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
-    async def _fail_all(self, error: Exception) -> None:
-        for waiter in self._all():
-            _fail(waiter, error)
-
     def _all(self) -> list[_Waiter]:
         return [waiter for waiters in self._waiters.values() for waiter in waiters]
 
@@ -190,7 +197,7 @@ def _tell(waiter: _Waiter, sighting: Sighting) -> None:
     if sighting.ended:
         waiter.future.set_result(sighting)
     elif sighting.lost and time.monotonic() - waiter.lost_since > waiter.tolerance:
-        _fail(waiter, forgotten(waiter.watch))
+        _fail(waiter, forgotten(waiter.watch, sighting))
 
 
 def _fail(waiter: _Waiter, error: Exception) -> None:

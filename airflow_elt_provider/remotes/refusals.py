@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from airflow_elt_provider.errors import AnswerLostError, ConfigurationError, EltError, RateLimitedError
 from airflow_elt_provider.remotes.auth import is_from_iap
@@ -23,9 +23,12 @@ class NoSuchApiError(ConfigurationError):
 
 
 DEFAULT_RETRY_AFTER: Final = 30.0
+SHORTEST_RETRY_AFTER: Final = 1.0
 LONGEST_RETRY_AFTER: Final = 3600.0
 _LOGIN_HOST: Final = "accounts.google.com"
-_AUDIENCE: Final = re.compile(r"aud' claim \(([^)]*)\) doesn't match expected value \(([^)]*)\)")
+_AUDIENCE: Final = re.compile(r"aud' claim \(([^()]{0,200})\) doesn't match expected value \(([^()]{0,200})\)")
+_JUDGED: Final = 4096
+"""Bytes of a body that are looked at: it is the server's, and of any size."""
 _OK, _MULTIPLE, _BAD, _UNAUTHORIZED, _FORBIDDEN = 200, 300, 400, 401, 403
 _PROXY_AUTH, _TOO_MANY, _SERVER = 407, 429, 500
 
@@ -58,19 +61,39 @@ def _busy(request: Request, answer: Answer, settings: RemoteSettings) -> EltErro
 
 
 def retry_after(answer: Answer) -> float:
-    """Return the seconds that ``Retry-After`` asks for (RFC 9110, 10.2.3: seconds or a date), 30 where it is absent."""
+    """Return the seconds that ``Retry-After`` asks for (RFC 9110, 10.2.3: seconds or a date), 30 where it is absent.
+
+    A date is reckoned from the answer's own, so that a skewed clock of ours does not matter.
+    """
     text = answer.headers.get("retry-after", "").strip()
+    until = _date(text)
     if text.isdecimal():
-        return min(float(text), LONGEST_RETRY_AFTER)
-    try:
-        seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
-    except (TypeError, ValueError):
+        seconds = float(text)
+    elif until:
+        seconds = (until - (_date(answer.headers.get("date", "")) or datetime.now(UTC))).total_seconds()
+    else:
         return DEFAULT_RETRY_AFTER
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+    return min(max(seconds, SHORTEST_RETRY_AFTER), LONGEST_RETRY_AFTER)
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text[:100])
+        return date if date.tzinfo else date.replace(tzinfo=UTC)
+    except (IndexError, OverflowError, TypeError, ValueError):
+        return None
+
+
+def target_of(answer: Answer) -> SplitResult:
+    """Return where a redirect leads; an empty URL where that is none."""
+    try:
+        return urlsplit(answer.headers.get("location", ""))
+    except ValueError:
+        return urlsplit("")
 
 
 def _redirected(answer: Answer, settings: RemoteSettings) -> EltError:
-    target = urlsplit(answer.headers.get("location", ""))
+    target = target_of(answer)
     if target.hostname == _LOGIN_HOST:
         return _login_wanted(settings)
     place = f"{target.scheme}://{target.netloc}" if target.netloc else "another path"
@@ -93,7 +116,7 @@ def _login_wanted(settings: RemoteSettings) -> EltError:
 
 
 def _refused_by_iap(answer: Answer, settings: RemoteSettings) -> EltError:
-    text, where = answer.text, f"Identity-Aware Proxy at {settings.origin}"
+    text, where = _start(answer), f"Identity-Aware Proxy at {settings.origin}"
     if answer.status == _FORBIDDEN:
         return ConfigurationError(
             f"{where} knows the caller and does not let it in.{_said(answer)}",
@@ -143,11 +166,12 @@ def _user(settings: RemoteSettings) -> str:
 
 def _is_page(answer: Answer) -> bool:
     kind = answer.headers.get("content-type", "")
-    return answer.status == _OK and (kind.startswith("text/html") or answer.content.lstrip()[:1] == b"<")
+    return answer.status == _OK and (kind.startswith("text/html") or answer.content[:_JUDGED].lstrip()[:1] == b"<")
 
 
 def _page(request: Request, answer: Answer, settings: RemoteSettings) -> EltError:
-    if _LOGIN_HOST in answer.text or re.search(r"type=.?password|sign ?in|log ?in", answer.text, re.IGNORECASE):
+    text = _start(answer)
+    if _LOGIN_HOST in text or re.search(r"type=.?password|sign ?in|log ?in", text, re.IGNORECASE):
         return ConfigurationError(
             f"{request} at {settings.base_url} answered with a login page.",
             hint="a proxy stands in front: for Identity-Aware Proxy set iap_mode and iap_audience",
@@ -160,6 +184,10 @@ def _page(request: Request, answer: Answer, settings: RemoteSettings) -> EltErro
 
 def _said(answer: Answer) -> str:
     """Return the server's own words, on one line and short; "" for none."""
-    text = re.sub(r"<[^>]*>", " ", answer.text)
+    text = re.sub(r"<[^<>]{0,500}>", " ", _start(answer))
     words = " ".join(text.split())[:300]
     return f" It says: {words}" if words else ""
+
+
+def _start(answer: Answer) -> str:
+    return answer.content[:_JUDGED].decode("utf-8", errors="replace")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from airflow_elt_provider.core.secret import Secret
@@ -15,6 +17,9 @@ from airflow_elt_provider.remotes.refusals import refusal
 from airflow_elt_provider.remotes.settings import RemoteSettings
 
 _UNAUTHORIZED = 401
+_ERROR = 400
+_SHORTEST = 4
+"""Characters: what is shorter is no secret, and to strike it out would spoil the answer."""
 _Shown: TypeAlias = Sequence[tuple[Guard, str, Secret]]
 
 
@@ -77,7 +82,20 @@ class Session:
             yield Pause(wait)
         shown = yield from self._shown(request)
         answer: Answer = yield request.with_headers({name: value.reveal() for _, name, value in shown})
-        return answer, shown
+        return self._without_secrets(answer, shown), shown
+
+    def _without_secrets(self, answer: Answer, shown: _Shown) -> Answer:
+        """Return an answer that repeats no secret of its request: messages show what a server says of an error."""
+        if answer.status < _ERROR:
+            return answer
+        whole = [value.reveal() for _, _, value in shown]
+        password = self.settings.password.reveal() if self.settings.password else ""
+        plain = {*whole, *(value.partition(" ")[2] for value in whole), password}
+        content = answer.content
+        for text in sorted(plain | {json.dumps(text)[1:-1] for text in plain}, key=len, reverse=True):
+            if len(text) >= _SHORTEST:
+                content = content.replace(text.encode(), b"***")
+        return replace(answer, content=content)
 
     def _shown(self, request: Request) -> Flow[_Shown]:
         """Return what this request shows to each guard on its way."""

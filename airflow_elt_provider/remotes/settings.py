@@ -22,7 +22,8 @@ Api = Literal["auto", "public_v1", "config_v1"]
 DEFAULT_TIMEOUT: Final = 30.0
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
-_PROXY_SCHEMES: Final = {"http", "https", "socks5", "socks5h"}
+PROXY_SCHEMES: Final = {"http", "https", "socks5", "socks5h"}
+_OF_HTTP: Final = {"host", "content-length", "transfer-encoding", "connection"}
 _T = TypeVar("_T")
 
 
@@ -157,8 +158,8 @@ class _Fields:
 
     def proxy(self) -> Secret | None:
         text = self.text("proxy")
-        parts = _split(text)
-        if text and (parts is None or parts.scheme not in _PROXY_SCHEMES or not parts.hostname):
+        parts = split_url(text)
+        if text and (parts is None or parts.scheme not in PROXY_SCHEMES or not parts.hostname):
             raise ConfigurationError(
                 f"Connection {self.conn_id!r} has a proxy that is no URL.",
                 hint="write http://[user:password@]host:port",
@@ -179,6 +180,11 @@ class _Fields:
                 raise ConfigurationError(
                     f"Connection {self.conn_id!r} has a header {name!r} in auth_headers that HTTP cannot carry.",
                     hint="use ASCII without line breaks, and no spaces in names",
+                )
+            if name.lower() in _OF_HTTP:
+                raise ConfigurationError(
+                    f"Connection {self.conn_id!r} has {name!r} in auth_headers, which HTTP itself needs.",
+                    hint="leave it out: host, length and connection follow from the request",
                 )
         return headers
 
@@ -211,7 +217,7 @@ def _base_url(connection: ConnectionParts, default: str) -> str:
         raise ConfigurationError(f"{name} has no host.", hint="give the server's name or its URL")
     if "@" in text:
         raise ConfigurationError(f"{name} has a user in its host.", hint="login and password have fields of their own")
-    parts = _split(text if "://" in text else f"{connection.schema or 'https'}://{_bracketed(text)}")
+    parts = split_url(text if "://" in text else f"{connection.schema or 'https'}://{_bracketed(text)}")
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
         raise ConfigurationError(
             f"{name} has host={text.partition('?')[0]!r}, schema={connection.schema!r}.",
@@ -221,7 +227,7 @@ def _base_url(connection: ConnectionParts, default: str) -> str:
     return urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", ""))
 
 
-def _split(url: str) -> SplitResult | None:
+def split_url(url: str) -> SplitResult | None:
     """Return the parts of a URL; None when its host or port can be none."""
     try:
         parts = urlsplit(url)

@@ -22,6 +22,9 @@ REFRESH_AT: Final = 0.8
 RETRY_AT: Final = 0.25
 """The part of what is left to it after which a token that could not be replaced is tried again."""
 
+FAILED_FOR: Final = 5.0
+"""Seconds for which a failed mint is remembered: who comes meanwhile fails at once instead of queueing to mint."""
+
 
 @dataclass(frozen=True)
 class Token:
@@ -47,6 +50,8 @@ class _Place:
 
     minting: threading.Lock = field(default_factory=threading.Lock)
     held: _Held | None = None
+    failed: EltError | None = None
+    failed_until: float = 0.0
 
 
 class TokenCache:
@@ -70,7 +75,8 @@ class TokenCache:
     def get(self, key: Hashable, mint: Callable[[], Token]) -> Secret:
         """Return a token, minting it where there is none or it nears its end; blocks.
 
-        :raises EltError: whatever ``mint`` raises, unless the old token still does.
+        :raises EltError: whatever ``mint`` raises, unless the old token still does; the same error
+            for a while after that.
         """
         place = self._place(key)
         with place.minting:
@@ -78,10 +84,13 @@ class TokenCache:
             held = place.held
             if held and now < held.refresh_at:
                 return held.value
+            if place.failed and now < place.failed_until:
+                raise place.failed.with_traceback(None)
             try:
                 token = mint()
             except EltError as error:
                 return self._kept(place, error)
+            place.failed = None
             place.held = _Held(token.value, now + token.seconds * REFRESH_AT, now + token.seconds)
             return token.value
 
@@ -90,6 +99,7 @@ class TokenCache:
         with self._lock:
             now, held = time.monotonic(), place.held
             if held is None or now >= held.ends_at:
+                place.failed, place.failed_until = error, now + FAILED_FOR
                 raise error
             place.held = replace(held, refresh_at=now + (held.ends_at - now) * RETRY_AT)
         log.warning("No new token (%s); the old one does for %.0f s more.", error, held.ends_at - now)

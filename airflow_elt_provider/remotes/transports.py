@@ -9,42 +9,39 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import socket
 import ssl
 import tempfile
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlencode, urlsplit
+from typing import Final
+from urllib.parse import urlencode
 
 import certifi
 import httpx
 import requests
-import requests.adapters
-from requests.utils import get_environ_proxies, select_proxy
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import HTTPError
 
 from airflow_elt_provider.core.secret import Secret
-from airflow_elt_provider.errors import AnswerLostError, ConfigurationError, EltError, UnreachableError
+from airflow_elt_provider.errors import ConfigurationError
+from airflow_elt_provider.remotes.bodies import CODING, Body, too_slow
+from airflow_elt_provider.remotes.failures import CONNECT_SECONDS, translated
 from airflow_elt_provider.remotes.flow import Answer, Request
+from airflow_elt_provider.remotes.proxies import proxy_of
 from airflow_elt_provider.remotes.settings import RemoteSettings
 
-CONNECT_SECONDS: Final = 10.0
 MOST_AT_ONCE: Final = 64
 """Requests that one event loop has under way at one server: more only lengthen its queue."""
-_PROXY_AUTH: Final = 407
-_PROXY_LOGIN: Final = "put it into proxy: http://user:password@host:port"
-_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "RECORD LAYER FAILURE", "HTTP_REQUEST")
-_UNUSABLE: Final = (
-    requests.exceptions.InvalidURL,
-    requests.exceptions.InvalidHeader,
-    requests.exceptions.InvalidSchema,
-    httpx.InvalidURL,
-    httpx.UnsupportedProtocol,
-    UnicodeError,
-)
+_PIECE: Final = 1 << 16
+_LOCATION: Final = "elt_location"
 _BUNDLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
+
+class _Direct(requests.Session):
+    """Follows no redirect, nor looks where it leads: requests would read all of its body, and fail at a broken URL."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002
+        return None
 
 
 class RequestsTransport:
@@ -54,30 +51,37 @@ class RequestsTransport:
         self._settings = settings
         if settings.client_cert or settings.ca_bundle:
             tls_context(settings)  # says what is wrong with the files
-        self._session = requests.Session()
+        self._session = _Direct()
         self._session.trust_env = False  # it would put .netrc in the place of our Authorization
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.verify = ca_file(settings)
         self._session.cert = client_files(settings)
-        proxy = proxy_of(settings)
+        proxy = proxy_of(settings, "socks")
         self._session.proxies = dict.fromkeys(("http", "https"), proxy) if proxy else {}
 
     def send(self, request: Request) -> Answer:
-        url = self._settings.base_url + request.path
+        url, seconds = self._settings.base_url + request.path, request.timeout or self._settings.timeout
         try:
-            answer = self._session.request(
+            with self._session.request(
                 request.method,
                 url,
                 params=list(request.query),
                 data=request.payload(),
                 headers=headers_of(request),
-                timeout=(CONNECT_SECONDS, request.timeout or self._settings.timeout),
+                timeout=(CONNECT_SECONDS, seconds),
                 allow_redirects=False,
-            )
-        except (requests.RequestException, UnicodeError) as error:
-            raise _translated(error, request, self._settings) from None
+                stream=True,
+            ) as answer:
+                coding = answer.headers.get("content-encoding", "")
+                body = Body(f"{request} at {self._settings.base_url}", coding, _whole(seconds))
+                # Of what is there already: read() would wait for a full piece. urllib3 1 has no other.
+                read = getattr(answer.raw, "read1", answer.raw.read)
+                while data := read(_PIECE, decode_content=False):
+                    body.add(data)
+        except (requests.RequestException, HTTPError, ValueError) as error:
+            raise translated(error, request, self._settings) from None
         names = {name.lower(): value for name, value in answer.headers.items()}
-        return Answer(answer.status_code, names, answer.content, url)
+        return Answer(answer.status_code, names, body.whole(), url)
 
     def close(self) -> None:
         """Close what is open."""
@@ -94,14 +98,16 @@ class HttpxTransport:
         self._settings = settings
         self._tls = tls or tls_context(settings)
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._under_way = 0
         self._client: httpx.AsyncClient | None = None
 
     def _opened(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             verify=self._tls,
-            proxy=proxy_of(self._settings),
+            proxy=proxy_of(self._settings, "socksio"),
             trust_env=False,  # it reads NO_PROXY in another way than requests
             follow_redirects=False,
+            event_hooks={"response": [_keep_location]},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             limits=httpx.Limits(max_connections=MOST_AT_ONCE, max_keepalive_connections=8),
         )
@@ -109,39 +115,57 @@ class HttpxTransport:
     async def send(self, request: Request) -> Answer:
         url = self._settings.base_url + request.path
         address = f"{url}?{urlencode(request.query)}" if request.query else url
-        timeout = httpx.Timeout(request.timeout or self._settings.timeout, connect=CONNECT_SECONDS, pool=None)
+        seconds, what = request.timeout or self._settings.timeout, f"{request} at {self._settings.base_url}"
+        timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS, pool=None)
+        headers = headers_of(request)
         async with self._places:
-            client = self._client = self._client or self._opened()
+            self._under_way += 1
             try:
-                answer = await client.request(
-                    request.method, address, content=request.payload(), headers=headers_of(request), timeout=timeout
-                )
-            except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, UnicodeError) as error:
-                raise _translated(error, request, self._settings) from None
+                client = self._client = self._client or self._opened()
+                async with (
+                    asyncio.timeout(_whole(seconds)),
+                    client.stream(
+                        request.method, address, content=request.payload(), headers=headers, timeout=timeout
+                    ) as answer,
+                ):
+                    body = Body(what, answer.headers.get("content-encoding", ""), _whole(seconds))
+                    async for data in answer.aiter_raw():
+                        body.add(data)
+            except TimeoutError:
+                raise too_slow(what, _whole(seconds)) from None
+            except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, ImportError, ValueError) as error:
+                raise translated(error, request, self._settings) from None
+            finally:
+                self._under_way -= 1
         names = {name.lower(): value for name, value in answer.headers.items()}
-        return Answer(answer.status_code, names, answer.content, url)
+        return Answer(answer.status_code, names | answer.extensions[_LOCATION], body.whole(), url)
 
     async def aclose(self) -> None:
-        """Close what is open; the next request opens it again."""
+        """Close what is open, unless requests are under way: then the next call does; a request opens it again."""
+        if self._under_way:
+            return
         client, self._client = self._client, None
         if client:
             await client.aclose()
 
 
+async def _keep_location(answer: httpx.Response) -> None:
+    """Put aside where a redirect leads: httpx looks there even if it does not follow, and fails at a broken URL."""
+    location = answer.headers.pop("location", None)
+    answer.extensions[_LOCATION] = {} if location is None else {"location": location}
+
+
+def _whole(seconds: float) -> float:
+    """Return the seconds for a whole answer, of which each piece may take so many."""
+    return CONNECT_SECONDS + 2 * seconds
+
+
 def headers_of(request: Request) -> dict[str, str]:
     """Return the headers to send."""
-    own = {"Accept": request.accept, "User-Agent": "airflow-elt-provider"}
+    own = {"Accept": request.accept, "Accept-Encoding": CODING, "User-Agent": "airflow-elt-provider"}
     if request.body is not None:
         own["Content-Type"] = request.content_type
     return {**own, **request.headers}
-
-
-def proxy_of(settings: RemoteSettings) -> str | None:
-    """Return the URL of the HTTP proxy: the connection's, or the environment's unless NO_PROXY exempts the host."""
-    if settings.proxy:
-        return settings.proxy.reveal()
-    found = select_proxy(settings.base_url, dict(get_environ_proxies(settings.base_url)))
-    return found if not found or "://" in found else f"http://{found}"
 
 
 def ca_file(settings: RemoteSettings) -> str:
@@ -207,79 +231,3 @@ def _kept(value: Secret) -> str:
             file.write(text)
         Path(file.name).replace(path)  # at once: another thread may be about to read it
     return str(path)
-
-
-def _translated(error: Exception, request: Request, settings: RemoteSettings) -> EltError:
-    """Return our error for one of the clients'. Their texts may hold a proxy's password: none is passed on."""
-    what, causes = f"{request} at {settings.base_url}{_way(settings)}", _causes(error)
-    early = _never_possible(error, what, causes) or _not_sent(error, what, causes)
-    if early:
-        return early
-    if isinstance(error, requests.Timeout | httpx.TimeoutException):
-        return AnswerLostError(f"{what}: no answer within {request.timeout or settings.timeout:g} s.")
-    return AnswerLostError(f"{what}: the connection broke ({type(error).__name__}).")
-
-
-def _way(settings: RemoteSettings) -> str:
-    proxy = urlsplit(proxy_of(settings) or "")
-    return f" through the HTTP proxy {proxy.hostname}:{proxy.port or 80}" if proxy.hostname else ""
-
-
-def _never_possible(error: Exception, what: str, causes: list[BaseException]) -> ConfigurationError | None:
-    """Return the error for what goes no better the next time."""
-    refused = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
-    if refused is not None:
-        text = str(refused).upper()
-        if "CERTIFICATE" in text or "ALERT" in text:
-            return _certificate(refused, what)
-        if any(sign in text for sign in _NO_TLS):
-            return ConfigurationError(f"{what}: there is no TLS.", hint="is the schema http, or the port another one?")
-    if isinstance(error, requests.exceptions.ProxyError | httpx.ProxyError) and f" {_PROXY_AUTH} " in f" {error} ":
-        return ConfigurationError(f"{what}: the HTTP proxy wants a login (407).", hint=_PROXY_LOGIN)
-    if isinstance(error, _UNUSABLE):
-        hint = "correct host, proxy and headers of the connection"
-        return ConfigurationError(f"{what}: that cannot be sent ({type(error).__name__}).", hint=hint)
-    return None
-
-
-def _not_sent(error: Exception, what: str, causes: list[BaseException]) -> UnreachableError | None:
-    """Return the error for a request that certainly did not arrive."""
-    if any(isinstance(cause, socket.gaierror) or "name resolution" in str(cause) for cause in causes):
-        hint = "correct the host of the connection, or this machine's DNS"
-        return UnreachableError(f"{what}: no such host.", hint=hint)
-    if isinstance(error, requests.ConnectTimeout | httpx.ConnectTimeout | httpx.PoolTimeout):
-        hint = "is there a route, and is the port open?"
-        return UnreachableError(f"{what}: no connection within {CONNECT_SECONDS:.0f} s.", hint=hint)
-    if isinstance(error, requests.exceptions.ProxyError | httpx.ProxyError):
-        return UnreachableError(f"{what}: the HTTP proxy refused.", hint="check proxy, or HTTPS_PROXY and NO_PROXY")
-    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        return UnreachableError(f"{what}: connection refused.", hint="does the server run, and is the port right?")
-    if isinstance(error, httpx.ConnectError) or any(isinstance(cause, NewConnectionError) for cause in causes):
-        reason = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), "")
-        return UnreachableError(f"{what}: no connection ({reason or type(error).__name__}).", hint="is there a route?")
-    return None
-
-
-def _certificate(error: ssl.SSLError, what: str) -> ConfigurationError:
-    reason = getattr(error, "verify_message", "") or error.reason or "TLS"
-    if "ALERT" in str(error).upper():
-        return ConfigurationError(
-            f"{what}: the server refused our side of TLS ({reason}).",
-            hint="it may ask for a client certificate: client_cert and client_private_key",
-        )
-    return ConfigurationError(
-        f"{what}: the server's certificate was refused ({reason}).",
-        hint="for a private authority give its file as ca_bundle; for a wrong name correct the host",
-    )
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """Return the error and all that led to it, the ones that clients keep in their arguments included."""
-    found: list[BaseException] = []
-    waiting: list[Any] = [error]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, BaseException) and one not in found:
-            found.append(one)
-            waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
-    return found

@@ -16,6 +16,7 @@ from airflow_elt_provider._compat import (
     PokeReturnValue,
     default_deferrable,
 )
+from airflow_elt_provider.core.request import truth
 from airflow_elt_provider.errors import ConfigurationError, TransientError
 from airflow_elt_provider.operators._outcomes import airflow_outcomes
 from airflow_elt_provider.operators._remote_values import deadline_of, parsed_time, positive, rendered, seconds_of
@@ -62,7 +63,7 @@ class RemoteSyncSensor(BaseSensorOperator):
         self.conn_id = conn_id
         self.remote_id = remote_id
         self.completed_after = completed_after
-        self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self.deferrable = default_deferrable() if deferrable is None else truth(deferrable, "deferrable")
         self.poll_interval = poll_interval
         self.outage_tolerance = outage_tolerance
         self._silent_since: float | None = None
@@ -75,11 +76,25 @@ class RemoteSyncSensor(BaseSensorOperator):
         :raises AirflowFailException: where a retry cannot help.
         """
         with airflow_outcomes():
+            watch = self._watch()
+            self._refuse_unknown(watch)
+            log.info("Waiting for a sync of %s that succeeds at or after %s.", watch.remote_id, watch.after)
             if not self.deferrable:
                 return super().execute(context)
-            watch = self._watch()
-            self._hook().settings()  # a connection that cannot be meant is said now
             return self._defer(context, watch)
+
+    def _refuse_unknown(self, watch: Watch) -> None:
+        """Ask once for what is waited for: a wrong id or password is said now, not when the time is over."""
+        from airflow_elt_provider.remotes.flow import readable, run
+
+        hook = self._hook()
+        remote, transport = hook.get_remote(), hook.get_transport()
+        try:
+            run(readable(remote.refuse_unknown(watch.remote_id), remote.name), transport)
+        except TransientError as error:
+            log.warning("%s Waiting all the same.", error)
+        finally:
+            transport.close()
 
     def _defer(self, context: Context, watch: Watch) -> None:
         from airflow_elt_provider.triggers.remote import RemoteSyncTrigger
@@ -116,12 +131,13 @@ class RemoteSyncSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue | bool:  # noqa: ARG002
         """Look once."""
-        from airflow_elt_provider.remotes.flow import run
+        from airflow_elt_provider.remotes.flow import readable, run
 
         watch, hook = self._watch(), self._hook()
         transport = hook.get_transport()
         try:
-            seen = run(hook.get_remote().look([watch]), transport).get(watch)
+            remote = hook.get_remote()
+            seen = run(readable(remote.look([watch]), remote.name), transport).get(watch)
         except TransientError as error:
             self._bear(error)
             return False

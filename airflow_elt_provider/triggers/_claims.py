@@ -21,6 +21,7 @@ ENDED: Final = frozenset({"failed", "success", "skipped", "removed", "upstream_f
 _GRACE_SECONDS: Final = 60.0
 """How long a cleared task's next try may take to come and take over."""
 _EVERY_SECONDS: Final = 0.5
+_LONGEST_PAUSE: Final = 5.0
 
 
 async def may_cancel(ti: Any, owner: str) -> bool:
@@ -29,9 +30,16 @@ async def may_cancel(ti: Any, owner: str) -> bool:
     A task that a person ended has a final state: nobody else comes. One that was cleared has a next try, which may
     adopt the job; it is given some time to do so.
     """
-    deadline = time.monotonic() + _GRACE_SECONDS
+    deadline, pause = time.monotonic() + _GRACE_SECONDS, _EVERY_SECONDS
     while True:
-        state, holder = await asyncio.to_thread(_look, ti)
+        try:
+            state, holder = await asyncio.to_thread(_look, ti)
+        except Exception as error:  # noqa: BLE001 - Airflow's API may be away for a moment
+            if time.monotonic() >= deadline:
+                log.warning("Airflow does not say whose the remote job is (%s); leaving it alone.", error)
+                return False
+            await asyncio.sleep(pause)
+            continue
         if holder != owner:
             log.info("Another try has taken the remote job over; leaving it alone.")
             return False
@@ -40,7 +48,8 @@ async def may_cancel(ti: Any, owner: str) -> bool:
         if time.monotonic() >= deadline:
             log.info("No other try has come within %.0f s; the remote job is still ours.", _GRACE_SECONDS)
             return True
-        await asyncio.sleep(_EVERY_SECONDS)
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
 async def was_killed(ti: Any) -> bool:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _FRESH_SECONDS: Final = 60.0
 """After which an edited connection counts: reading one costs some 20 ms, ten thousand of them minutes."""
+_FAILED_SECONDS: Final = 2.0
+"""After which a connection that could not be read is read again, once for all who want it."""
 
 
 @dataclass
@@ -36,16 +38,18 @@ async def poller_of(conn_id: str) -> Poller:
     """
     pollers = _LOOPS.setdefault(asyncio.get_running_loop(), _Pollers())
     now, known = time.monotonic(), pollers.by_conn_id.get(conn_id)
-    if known is None or (known.done() and now - pollers.read_at[conn_id] > _FRESH_SECONDS):
+    if known is None or _is_stale(known, now - pollers.read_at[conn_id]):
         known = asyncio.ensure_future(_opened(conn_id, pollers))
         pollers.by_conn_id[conn_id] = known
         pollers.read_at[conn_id] = now
-    try:
-        return await asyncio.shield(known)
-    except BaseException:
-        if known.done() and pollers.by_conn_id.get(conn_id) is known:
-            del pollers.by_conn_id[conn_id]
-        raise
+    return await asyncio.shield(known)
+
+
+def _is_stale(known: asyncio.Future[Poller], age: float) -> bool:
+    if not known.done():
+        return False
+    failed = known.cancelled() or known.exception() is not None
+    return age > (_FAILED_SECONDS if failed else _FRESH_SECONDS)
 
 
 async def _opened(conn_id: str, pollers: _Pollers) -> Poller:

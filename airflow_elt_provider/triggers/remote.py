@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_elt_provider.errors import ConfigurationError, EltError
+from airflow_elt_provider.errors import ConfigurationError, EltError, TransientError
 from airflow_elt_provider.triggers._claims import may_cancel, was_killed
 from airflow_elt_provider.triggers._pollers import poller_of
 from airflow_elt_provider.triggers._undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from airflow_elt_provider.remotes.model import Watch
+    from airflow_elt_provider.remotes.poller import Poller
 
 log = logging.getLogger(__name__)
 
+_CANCEL_SECONDS: Final = 20.0
+"""How long a server may fail to answer when a run is to be cancelled."""
 _AIRFLOW_CALLS_ON_KILL: Final = hasattr(BaseTrigger, "on_kill")  # since 3.3
 
 
@@ -57,6 +60,7 @@ class RemoteSyncTrigger(BaseTrigger):
         self.deadline = deadline
         self.owner = owner
         self.told = told
+        self._poller: Poller | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what Airflow stores."""
@@ -76,27 +80,54 @@ class RemoteSyncTrigger(BaseTrigger):
     async def _event(self) -> dict[str, Any]:
         from airflow_elt_provider.remotes.progress import Progress
 
-        watch = self._watch()
+        loop = asyncio.get_running_loop()
+        limit = asyncio.timeout_at(None if self.deadline is None else loop.time() + self.deadline - time.time())
         try:
-            poller = await poller_of(self.conn_id)
-            async with asyncio.timeout(None if self.deadline is None else self.deadline - time.time()):
-                sighting = await poller.wait(
+            watch = self._watch()
+            async with limit:
+                self._poller = await self._opened()
+                sighting = await self._poller.wait(
                     watch,
                     poll_interval=self.poll_interval,
                     outage_tolerance=self.outage_tolerance,
                     listener=Progress(str(watch)),
                 )
         except TimeoutError:
+            if not limit.expired():  # somebody else's: not our deadline
+                raise
             await self._cancel("its time is over")
             return {"status": "timeout"}
         except EltError as error:
             return {"status": "error", "message": str(error), "retryable": not isinstance(error, ConfigurationError)}
         return {"status": "ended", "sighting": sighting.to_json()}
 
-    def _watch(self) -> Watch:
-        from airflow_elt_provider.remotes.model import Watch
+    async def _opened(self) -> Poller:
+        """Return the poller. The task has read the connection already: that it cannot be had now is an outage."""
+        from airflow_elt_provider.remotes.patience import Outage, outlasted
 
-        return Watch.from_json(self.watch)
+        outage = Outage()
+        while True:
+            try:
+                return await poller_of(self.conn_id)
+            except Exception as error:  # noqa: BLE001 - of whatever secrets backend there is
+                lost = TransientError(f"Connection {self.conn_id!r} could not be read: {error}")
+            wait = outage.failed(lost, "Airflow")
+            if outage.seconds + wait > self.outage_tolerance:
+                raise outlasted(lost, outage.seconds)
+            await asyncio.sleep(wait)
+
+    def _watch(self) -> Watch:
+        """Return what is waited for. One that cannot be read would disturb all others of its server."""
+        from airflow_elt_provider.remotes.model import Watch, parse_time
+
+        try:
+            watch = Watch.from_json(self.watch)
+            parse_time(watch.after)
+        except (TypeError, ValueError):
+            raise ConfigurationError(
+                f"watch={self.watch!r} cannot be read.", hint='{"remote_id", "job_id", "mark", "after"}, all texts'
+            ) from None
+        return watch
 
     async def on_kill(self) -> None:
         """Cancel the run if it is still ours: a person marked the task, or cleared it and no other try took over."""
@@ -114,12 +145,16 @@ class RemoteSyncTrigger(BaseTrigger):
     async def _cancel(self, why: str) -> None:
         """Cancel the run; a server that does not answer is said, not raised: the task has ended in any case."""
         from airflow_elt_provider.remotes.flow import arun
+        from airflow_elt_provider.remotes.patience import patiently
 
         if not self.owner:
             return
         try:
-            poller = await poller_of(self.conn_id)
-            cancelled = await arun(poller.remote.cancel(self._watch()), poller.transport)
+            # The one that watched: the connection may lead to another server by now.
+            poller = self._poller or await poller_of(self.conn_id)
+            remote, watch = poller.remote, self._watch()
+            flow = patiently(lambda: remote.cancel(watch), _CANCEL_SECONDS, remote.name)
+            cancelled = await arun(flow, poller.transport)
         except EltError as error:
             log.warning("%s: %s, and it could not be cancelled: %s", self._watch(), why, error)
             return

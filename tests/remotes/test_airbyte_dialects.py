@@ -74,7 +74,7 @@ def test_check_counts_the_workspaces(driver, served):
         settings = settings_of(server.url)
         said = driver(Airbyte(open_session(settings)).check(), settings)
     assert said.startswith("Airbyte's")
-    assert said.endswith("; 1 workspaces")
+    assert said.endswith("; workspaces: 1")
 
 
 @pytest.mark.parametrize("served", [PUBLIC, OLD], ids=["public", "old"])

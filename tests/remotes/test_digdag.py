@@ -254,7 +254,7 @@ def test_a_report_does_without_a_log_that_cannot_be_read(digdag, start, do, look
 
 def test_check_says_version_and_projects(digdag, do):
     digdag.target()
-    assert re.fullmatch(r"Digdag [\d.]+ answers; 1 projects", do("check"))
+    assert re.fullmatch(r"Digdag [\d.]+ answers; projects: 1", do("check"))
 
 
 # --- many ---

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import ConfigurationError, TransientError
@@ -100,6 +102,52 @@ def test_a_private_key_that_is_broken_is_refused_and_not_shown(refused, key):
     assert "hidden" not in message
 
 
+@pytest.mark.parametrize("name", ["private_key", "client_email", "token_uri"])
+@pytest.mark.parametrize("value", [["hidden"], {"a": "hidden"}, 7, None])
+def test_a_key_whose_fields_are_no_text_is_refused_and_not_shown(refused, key, name, value):
+    message = refused(keyfile_dict={**json.loads(key), name: value})
+    assert "lacks client_email, private_key or token_uri" in message
+    assert "hidden" not in message
+
+
+@pytest.mark.parametrize("uri", ["http://[hidden", "hidden", "ftp://hidden"])
+def test_a_key_with_a_token_uri_that_is_none_is_refused_and_not_shown(refused, key, uri):
+    message = refused(keyfile_dict={**json.loads(key), "token_uri": uri})
+    assert "token_uri that is no URL" in message
+    assert "hidden" not in message
+
+
+@BOTH
+def test_a_private_key_of_another_kind_is_refused(refused, key, mode, audience):
+    private = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    message = refused(
+        keyfile_dict={**json.loads(key), "private_key": private.decode()}, iap_mode=mode, audience=audience
+    )
+    assert "The private key in keyfile_dict cannot be read" in message
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "7", "no json", '{"type": "external_account", "credential_source": "x"}', "\xff"]
+)
+def test_a_file_of_credentials_that_holds_none(refused, hosts, tmp_path, monkeypatch, text):
+    path = tmp_path / "adc.json"
+    path.write_text(text, encoding="latin-1")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    assert f"{str(path)!r} of GOOGLE_APPLICATION_CREDENTIALS holds no Google credentials" in refused()
+
+
+def test_a_broken_private_key_in_a_file_of_credentials_is_not_shown(refused, key, hosts, tmp_path, monkeypatch):
+    path = tmp_path / "adc.json"
+    path.write_text(json.dumps({**json.loads(key), "private_key": "-----BEGIN PRIVATE KEY-----\nhidden"}))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    message = refused()
+    assert "There are no Google credentials" in message
+    assert "hidden" not in message
+    assert "ValueError" not in message
+
+
 def test_a_key_that_was_revoked_is_refused(refused, key, strange_key):
     revoked = {**json.loads(key), "private_key": strange_key}
     message = refused(keyfile_dict=revoked)
@@ -145,6 +193,15 @@ def test_iam_in_trouble(refused, google, hosts, key, mode, audience, status):
     assert f"IAM Credentials answered {status}" in message
 
 
+@BOTH
+@pytest.mark.parametrize("body", [{}, [], {"token": "", "signedJwt": None}, "<html>"])
+def test_iam_that_answers_without_a_token(refused, google, hosts, key, mode, audience, body):
+    google.impersonators[TARGET] = {ELT}
+    google.inject(Fault("POST", "generateIdToken|signJwt", status=200, body=body, times=None))
+    message = refused(TransientError, keyfile_dict=key, iap_impersonate=TARGET, iap_mode=mode, audience=audience)
+    assert f"for {TARGET} without a token" in message
+
+
 def test_iam_that_hangs_up(refused, google, hosts, key):
     google.impersonators[TARGET] = {ELT}
     google.inject(Fault("POST", "serviceAccounts", then="cut", times=None))
@@ -177,8 +234,9 @@ def test_a_server_that_names_no_audience(driver, echo, iap, key, mode):
     assert len(iap.requests) == 1
 
 
-def test_a_redirect_to_another_login_names_no_audience(driver, iap, key):
-    elsewhere = {"Location": "https://sso.example.com/login?client_id=theirs"}
+@pytest.mark.parametrize("location", ["https://sso.example.com/login?client_id=theirs", "http://[x"])
+def test_a_redirect_to_another_login_names_no_audience(driver, iap, key, location):
+    elsewhere = {"Location": location}
     iap.inject(Fault("GET", "^/$", status=302, headers=elsewhere, times=None))
     with pytest.raises(ConfigurationError, match="does not say which audience"):
         through(driver, iap, iap_mode="auto", audience="", keyfile_dict=key)

@@ -116,13 +116,14 @@ def test_a_listener_that_fails_fails_nobody_else(system):
     assert told(system, story) == [Phase.SUCCEEDED, Phase.SUCCEEDED]
 
 
-def test_a_defect_of_ours_reaches_all_who_wait(system):
+def test_a_defect_of_ours_reaches_all_who_wait_longer_than_an_outage_may_last(system):
     async def story(poller):
         watches = await begun(system, poller, 2)
         poller.remote.look = lambda watches: 1 / 0
-        return await asyncio.gather(*(waiting(poller, watch) for watch in watches), return_exceptions=True)
+        waits = (waiting(poller, watch, tolerance=0.1) for watch in watches)
+        return await asyncio.gather(*waits, return_exceptions=True)
 
-    assert [type(error) for error in told(system, story)] == [ZeroDivisionError] * 2
+    assert ["ZeroDivisionError" in str(error) for error in told(system, story)] == [True, True]
 
 
 @pytest.mark.parametrize("system", [FivetranSystem], indirect=True)

@@ -147,3 +147,27 @@ def test_requests_in_the_clear_go_through_a_proxy_too(driver):
         assert driver(asked(GET), settings).json()["headers"]["authorization"] == "Basic own"
         assert tunnel.heads[0].startswith("GET http://digdag.example.com/x ")
         assert plain.requests[-1].headers["Proxy-Authorization"] == TOKEN
+
+
+UNUSABLE = ["socks5://me:hush@h:1", "socks5h://me:hush@h:1"]
+
+
+@pytest.mark.parametrize("proxy", UNUSABLE)
+def test_a_proxy_of_the_connection_that_no_client_can_use_is_named(driver, proxy):
+    message = refused(driver, settings_of(f"https://{HOST}", proxy=proxy, conn_id="my_conn"))
+    assert "The proxy of connection 'my_conn' speaks socks5" in message
+
+
+@pytest.mark.parametrize(
+    "proxy", [*UNUSABLE, "ftp://me:hush@h", "http://me:hush@h:port", "http://me:hush@[x", "http://"]
+)
+def test_a_proxy_of_the_environment_that_no_client_can_use_is_named(driver, monkeypatch, proxy):
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    assert "The proxy of the environment (HTTPS_PROXY and the like)" in refused(driver, settings_of(f"https://{HOST}"))
+
+
+def refused(driver, settings):
+    with pytest.raises(ConfigurationError) as caught:
+        driver(asked(GET), settings)
+    assert "hush" not in str(caught.value)
+    return str(caught.value)

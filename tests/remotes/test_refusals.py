@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -194,7 +195,11 @@ def test_any_other_login_page(driver, airbyte, page):
 
 @pytest.mark.parametrize(
     ("location", "place"),
-    [("https://sso.example.com/login?state=s3cr3t", "https://sso.example.com"), ("/elsewhere", "another path")],
+    [
+        ("https://sso.example.com/login?state=s3cr3t", "https://sso.example.com"),
+        ("/elsewhere", "another path"),
+        ("http://[x", "another path"),
+    ],
 )
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_elsewhere_gets_no_credentials(driver, airbyte, status, location, place):
@@ -234,7 +239,7 @@ def in_seconds(seconds):
 
 @pytest.mark.parametrize(
     ("header", "expected"),
-    [("7", 7), (None, 30), ("soon", 30), (" 12 ", 12), ("999999", 3600), ("-1", 30), ("1²", 30)],
+    [("7", 7), (None, 30), ("soon", 30), (" 12 ", 12), ("999999", 3600), ("-1", 30), ("1²", 30), ("0", 1)],
 )
 def test_a_busy_server_says_how_long(driver, airbyte, header, expected):
     headers = {} if header is None else {"Retry-After": header}
@@ -244,10 +249,30 @@ def test_a_busy_server_says_how_long(driver, airbyte, header, expected):
     assert caught.value.retry_after == expected
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(40, 40), (-40, 0), (86400, 3600)])
+@pytest.mark.parametrize(("seconds", "expected"), [(40, 40), (-40, 1), (86400, 3600)])
 def test_a_busy_server_may_say_until_when(seconds, expected):
     answer = Answer(429, {"retry-after": in_seconds(seconds)}, b"", "http://x")
     assert retry_after(answer) == pytest.approx(expected, abs=2)
+
+
+def test_a_date_is_reckoned_from_the_answers_own():
+    headers = {"retry-after": in_seconds(7240), "date": in_seconds(7200)}
+    assert retry_after(Answer(429, headers, b"", "http://x")) == 40
+
+
+@pytest.mark.parametrize("text", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "Mon,", "9" * 500])
+def test_a_date_that_is_none_raises_nothing(text):
+    assert retry_after(Answer(429, {"retry-after": text}, b"", "http://x")) in {30, 3600}
+
+
+@pytest.mark.parametrize("piece", [b"<", b"<a", b" ", b"aud' claim ("])
+@pytest.mark.parametrize("status", [200, 401, 500])
+def test_a_hostile_body_is_judged_at_once(status, piece):
+    body = piece * 1_000_000
+    headers = {"content-type": "text/html", "x-goog-iap-generated-response": "true"}
+    started = time.monotonic()
+    refusal(JOBS, Answer(status, headers, body, "http://x"), settings_of("http://x"))
+    assert time.monotonic() - started < 0.5
 
 
 def test_what_a_server_says_is_kept_short():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -47,6 +48,24 @@ def behind(iap, key, **fields):
 
 def id_tokens(google):
     return len([mint for mint in google.mints if mint.kind == "id_token"])
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
+def test_secrets_that_a_server_repeats_are_struck_out(status):
+    settings = settings_of("http://x", login="me", password='hush"hush')
+    shown = [("Authorization", "Bearer s3cr3t-t0ken"), ("X-Key", "t3nant")]
+    session = Session(settings, [Fixed(name, Secret(value)) for name, value in shown])
+
+    class Repeats:
+        def send(self, request):
+            escaped = json.dumps('hush"hush')
+            said = f'{json.dumps(dict(request.headers))} s3cr3t-t0ken hush"hush {escaped}'
+            return Answer(status, {}, said.encode(), "http://x")
+
+    outcome = run(session.attempt(Request("GET", "/x")), Repeats())
+    text = str(outcome) if isinstance(outcome, EltError) else outcome.text
+    assert "***" in text
+    assert not [secret for secret in ("s3cr3t", "t3nant", "hush") if secret in text]
 
 
 # --- one more attempt ---

@@ -193,6 +193,11 @@ def test_headers_that_http_cannot_carry_are_refused(headers):
     assert repr(next(iter(headers))) in refused(auth_headers=headers)
 
 
+@pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "CONNECTION"])
+def test_headers_that_http_itself_needs_are_refused(name):
+    assert repr(name) in refused(auth_headers={name: SECRET})
+
+
 @pytest.mark.parametrize("value", [f"{SECRET}\n", f"{SECRET}ü"])
 def test_a_token_that_http_cannot_carry_is_refused(value):
     assert "token" in refused(auth="bearer", password=value)

@@ -14,6 +14,7 @@ import pytest
 
 from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import TransientError
+from airflow_elt_provider.remotes import tokens
 from airflow_elt_provider.remotes.auth import Minted
 from airflow_elt_provider.remotes.flow import arun
 from airflow_elt_provider.remotes.tokens import TOKENS, Token, TokenCache, jwt_seconds
@@ -140,13 +141,30 @@ def test_a_refresh_that_fails_after_the_end_is_an_error(cache):
         cache.get("key", mint)
 
 
-def test_a_first_mint_that_fails_is_an_error_and_the_next_may_go_well(cache):
+def test_a_first_mint_that_fails_is_an_error_and_the_next_may_go_well(cache, monkeypatch):
+    monkeypatch.setattr(tokens, "FAILED_FOR", 0.1)
     mint = Mint()
     mint.error = TransientError("busy")
     with pytest.raises(TransientError):
         cache.get("key", mint)
     mint.error = None
+    with pytest.raises(TransientError, match="busy"):  # remembered for a while
+        cache.get("key", mint)
+    time.sleep(0.11)
     assert cache.get("key", mint).reveal() == "t2"
+
+
+def test_fifty_threads_share_one_failure(cache):
+    mint = Mint(takes=0.2)
+    mint.error = TransientError("busy")
+
+    def ask(_):
+        with pytest.raises(TransientError, match="busy"):
+            cache.get("key", mint)
+
+    with ThreadPoolExecutor(50) as threads:
+        list(threads.map(ask, range(50)))
+    assert mint.count == 1
 
 
 def test_a_bug_in_a_mint_is_not_hidden_by_the_old_token(cache):
