@@ -14,15 +14,15 @@ from airflow_elt_provider._compat import AirflowTaskTimeout, Context, default_de
 from airflow_elt_provider.core.request import truth
 from airflow_elt_provider.errors import ConfigurationError, EltError, RemoteSyncError, TransientError
 from airflow_elt_provider.links import RemoteSyncLink
-from airflow_elt_provider.operators._intents import begun, intents_of
+from airflow_elt_provider.operators import _remote_assets
 from airflow_elt_provider.operators._outcomes import airflow_outcomes
-from airflow_elt_provider.operators._remote_talk import Talk, just
 from airflow_elt_provider.operators._remote_values import deadline_of, positive, seconds_of
 from airflow_elt_provider.operators._task import EltOperator, run_identity
 from airflow_elt_provider.triggers._claims import KEY
 
 if TYPE_CHECKING:
     from airflow_elt_provider.hooks.remotes import EltRemoteHook
+    from airflow_elt_provider.operators._remote_talk import Talk
     from airflow_elt_provider.remotes.flow import Flow
     from airflow_elt_provider.remotes.model import Intents, Order, Report, Sighting, Started, Watch
 
@@ -50,6 +50,8 @@ class RemoteSyncOperator(EltOperator):
     """
 
     remote_name: ClassVar[str]
+    writes_streams: ClassVar[bool] = False
+    """Whether what a run reports as streams are tables: each becomes an asset."""
     operator_extra_links = (RemoteSyncLink(),)
     ui_color = "#e4e8f7"
 
@@ -76,6 +78,8 @@ class RemoteSyncOperator(EltOperator):
             raise ConfigurationError(f"on_running={on_running!r} is unknown.", hint=f"one of {', '.join(_ON_RUNNING)}")
         positive("poll_interval", poll_interval)
         seconds_of("outage_tolerance", outage_tolerance)
+        if self.writes_streams:
+            _remote_assets.declare(self, conn_id)
 
     # --- what each remote says ---
 
@@ -86,9 +90,6 @@ class RemoteSyncOperator(EltOperator):
     def before(self, remote: Any, intents: Intents) -> Flow[None]:  # noqa: ARG002
         """Check what has to be right before a start."""
         yield from ()
-
-    def after(self, context: Context, report: Report) -> None:
-        """Tell others of a run that succeeded: assets, lineage."""
 
     # --- the task ---
 
@@ -134,6 +135,8 @@ class RemoteSyncOperator(EltOperator):
                 talk.transport.close()
 
     def _talk(self) -> Talk:
+        from airflow_elt_provider.operators._remote_talk import Talk
+
         hook = self.hook()
         return Talk(hook.get_remote(), hook.get_transport(), threading.Event())
 
@@ -145,6 +148,8 @@ class RemoteSyncOperator(EltOperator):
 
     def _order_of(self, context: Context) -> tuple[Order, Intents]:
         from dataclasses import replace
+
+        from airflow_elt_provider.operators._intents import begun, intents_of
 
         identity = run_identity(context)
         key = identity.load_id(f"{self.remote_name}:{self.conn_id}")
@@ -172,6 +177,7 @@ class RemoteSyncOperator(EltOperator):
         return started
 
     def _waited(self, talk: Talk, started: Started) -> Sighting:
+        from airflow_elt_provider.operators._remote_talk import just
         from airflow_elt_provider.remotes.patience import until_ended
         from airflow_elt_provider.remotes.progress import Progress
 
@@ -238,7 +244,8 @@ class RemoteSyncOperator(EltOperator):
         if seen.phase is not Phase.SUCCEEDED:
             raise _failure(report)
         log.info("%s: %s", watch, _summary(report))
-        self.after(context, report)
+        if self.writes_streams:
+            _remote_assets.announce(context, self, self.conn_id, report)
         return report.to_json()
 
     def _reported(self, talk: Talk, watch: Watch, seen: Sighting) -> Report:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_elt_provider._compat import Context
 from airflow_elt_provider.errors import ConfigurationError
-from airflow_elt_provider.operators import _lineage
 from airflow_elt_provider.operators._reads import ReadsSource
 from airflow_elt_provider.operators._rendered import reference
 from airflow_elt_provider.operators._task import UsesStage, run_identity
@@ -69,6 +68,7 @@ class ExtractOperator(ReadsSource, UsesStage):
         """Extract."""
         from airflow_elt_provider.engine.extract import Extract
         from airflow_elt_provider.hooks.systems import source_hook
+        from airflow_elt_provider.operators import _lineage
 
         self._check_origin()
         extraction, run = self.extraction(), run_identity(context)
@@ -100,6 +100,8 @@ class ExtractOperator(ReadsSource, UsesStage):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
         """Return the run's lineage: the source."""
+        from airflow_elt_provider.operators import _lineage
+
         return _lineage.extracted(*self._extracted) if self._extracted else _lineage.nothing()
 
 

@@ -10,7 +10,7 @@ from airflow_elt_provider._compat import Context
 from airflow_elt_provider.core.modes import parse_deletes, parse_mode
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import ConfigurationError
-from airflow_elt_provider.operators import _assets, _lineage
+from airflow_elt_provider.operators import _assets
 from airflow_elt_provider.operators._rendered import reference, table
 from airflow_elt_provider.operators._task import UsesStage
 from airflow_elt_provider.operators._writes import MergesRows
@@ -110,6 +110,8 @@ class MergeOperator(MergesRows, UsesStage):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
         """Return the run's lineage: source, target, columns and counts."""
+        from airflow_elt_provider.operators import _lineage
+
         return _lineage.merged(*self._merged) if self._merged else _lineage.nothing()
 
 

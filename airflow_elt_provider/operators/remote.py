@@ -9,31 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_elt_provider._compat import Context
 from airflow_elt_provider.errors import ConfigurationError
-from airflow_elt_provider.operators import _remote_assets
 from airflow_elt_provider.operators._remote_task import RemoteSyncOperator
 from airflow_elt_provider.operators._remote_values import parsed_time, rendered
 from airflow_elt_provider.operators._task import EltOperator, run_identity
 
 if TYPE_CHECKING:
     from airflow_elt_provider.remotes.flow import Flow
-    from airflow_elt_provider.remotes.model import Intents, Order, Report
+    from airflow_elt_provider.remotes.model import Intents, Order
 
 _RESUME = ("failed", "none")
 
 
-class _StreamsSyncOperator(RemoteSyncOperator):
-    """A remote whose runs write streams: each becomes an asset."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        _remote_assets.declare(self, self.conn_id)
-
-    def after(self, context: Context, report: Report) -> None:
-        """Send an event for each stream."""
-        _remote_assets.announce(context, self, self.conn_id, report)
-
-
-class AirbyteSyncOperator(_StreamsSyncOperator):
+class AirbyteSyncOperator(RemoteSyncOperator):
     """Runs a sync of an Airbyte connection.
 
     Its result (XCom) is ``{"remote", "remote_id", "job_id", "status", "started_at", "finished_at", "rows", "bytes",
@@ -43,6 +30,7 @@ class AirbyteSyncOperator(_StreamsSyncOperator):
     """
 
     remote_name = "airbyte"
+    writes_streams = True
     template_fields: Sequence[str] = ("connection_id",)
 
     def __init__(self, *, connection_id: str, **kwargs: Any) -> None:
@@ -55,7 +43,7 @@ class AirbyteSyncOperator(_StreamsSyncOperator):
         return _order(self, context, key, connection_id)
 
 
-class FivetranSyncOperator(_StreamsSyncOperator):
+class FivetranSyncOperator(RemoteSyncOperator):
     """Runs a sync of a Fivetran connection. It is never forced: what runs already is not interrupted.
 
     :param connection_id: Fivetran's id of the connection. (templated)
@@ -64,6 +52,7 @@ class FivetranSyncOperator(_StreamsSyncOperator):
     """
 
     remote_name = "fivetran"
+    writes_streams = True
     template_fields: Sequence[str] = ("connection_id",)
 
     def __init__(self, *, connection_id: str, preflight: Sequence[str] = (), **kwargs: Any) -> None:

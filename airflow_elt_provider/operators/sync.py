@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_elt_provider._compat import Context
 from airflow_elt_provider.errors import ConfigurationError
-from airflow_elt_provider.operators import _assets, _lineage
+from airflow_elt_provider.operators import _assets
 from airflow_elt_provider.operators._reads import ReadsSource
 from airflow_elt_provider.operators._rendered import table
 from airflow_elt_provider.operators._task import UsesStage, run_identity
@@ -56,6 +56,7 @@ class SyncTableOperator(ReadsSource, MergesRows, UsesStage):
         """Extract, stage and merge."""
         from airflow_elt_provider.engine.sync import Sync
         from airflow_elt_provider.hooks.systems import destination_hook, source_hook
+        from airflow_elt_provider.operators import _lineage
 
         target = table(self.target_table, "target_table")
         if target is None:
@@ -74,4 +75,6 @@ class SyncTableOperator(ReadsSource, MergesRows, UsesStage):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
         """Return the run's lineage: source, target, columns and counts."""
+        from airflow_elt_provider.operators import _lineage
+
         return _lineage.merged(*self._merged, self.query) if self._merged else _lineage.nothing()

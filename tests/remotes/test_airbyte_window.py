@@ -14,8 +14,6 @@ from airflow_elt_provider.remotes.model import Phase, Watch
 from tests.remotes.changing_jobs import BEGIN, ENDED, World
 from tests.remotes.systems import PublicAirbyte
 
-pytestmark = pytest.mark.lowest
-
 
 def settled(jobs):
     """Return a world with so many jobs under way, watched for some rounds."""

@@ -14,8 +14,6 @@ import pytest
 from tests.remotes.chaos_try import try_once
 from tests.remotes.systems import DigdagSystem, FivetranSystem, OldAirbyte, PublicAirbyte
 
-pytestmark = pytest.mark.lowest
-
 LIFE = 0.3
 """Seconds that a try takes when it is left alone, about."""
 AT_ONCE = 4

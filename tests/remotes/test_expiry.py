@@ -6,8 +6,6 @@ import asyncio
 import itertools
 import time
 
-import pytest
-
 from airflow_elt_provider.remotes.airbyte import application_token
 from airflow_elt_provider.remotes.flow import Pause, arun
 from airflow_elt_provider.remotes.opening import open_session
@@ -16,8 +14,6 @@ from airflow_elt_provider.remotes.transports import HttpxTransport
 from tests.fakes.airbyte import FakeAirbyte
 from tests.remotes.driving import settings_of
 from tests.remotes.google_at_hand import AUDIENCE, HEALTH, JOBS
-
-pytestmark = pytest.mark.lowest
 
 LIFE = 3
 SHORTEST = (LIFE - 1) * REFRESH_AT

@@ -13,8 +13,6 @@ from tests.fakes.http_fake import Fault
 from tests.remotes.poller_stories import begun, told, waiting
 from tests.remotes.systems import DigdagSystem, FivetranSystem, Kept, OldAirbyte, PublicAirbyte
 
-pytestmark = pytest.mark.lowest
-
 AFTER = "2026-01-01T00:00:00+00:00"
 
 

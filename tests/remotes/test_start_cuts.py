@@ -10,8 +10,6 @@ from tests.fakes.http_fake import Fault
 from tests.remotes.driving import driven_by_requests
 from tests.remotes.systems import SYSTEMS, Kept, quickly
 
-pytestmark = pytest.mark.lowest
-
 
 class PowerCut(BaseException):
     """Nothing of ours catches it."""

@@ -15,8 +15,6 @@ from airflow_elt_provider.remotes.patience import patiently
 from tests.fakes.http_fake import Fault
 from tests.remotes.systems import SYSTEMS, DigdagSystem, FivetranSystem, Kept, System, quickly
 
-pytestmark = pytest.mark.lowest
-
 LOST = [
     Fault("", "", when="before", then="cut"),
     Fault("", "", when="before", then="hang"),
