@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal, Protocol, Self
@@ -102,17 +102,13 @@ class Sighting:
 
 @dataclass(frozen=True)
 class StreamReport:
-    """One stream (table) of a run; None: the remote does not say.
-
-    :param fields: names and the remote's own types of its columns, where known.
-    """
+    """One stream (table) of a run; None: the remote does not say."""
 
     name: str
     namespace: str = ""
     rows: int | None = None
     bytes: int | None = None
     status: str = ""
-    fields: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as XCom shows it."""
@@ -249,16 +245,6 @@ class Remote(Protocol):
 
     def check(self) -> Flow[str]:
         """Return a sentence about the server if all is well with connection and credentials."""
-
-
-class NoIntents:
-    """For callers that start nothing twice."""
-
-    def read(self) -> str | None:
-        return None
-
-    def write(self, mark: str) -> None:
-        """Keep nothing."""
 
 
 def parse_time(text: str | float | None) -> datetime | None:

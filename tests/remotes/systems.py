@@ -38,9 +38,6 @@ class Kept:
         self.mark = mark
         self.written.append(mark)
 
-    def forget(self) -> None:
-        self.mark = None
-
 
 def quickly(
     flow: Generator[Any, Any, Any],

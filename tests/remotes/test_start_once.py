@@ -10,7 +10,6 @@ import pytest
 
 from airflow_elt_provider.errors import ConfigurationError, RateLimitedError
 from airflow_elt_provider.remotes.flow import Request
-from airflow_elt_provider.remotes.model import NoIntents
 from airflow_elt_provider.remotes.patience import patiently
 from tests.fakes.http_fake import Fault
 from tests.remotes.systems import SYSTEMS, DigdagSystem, FivetranSystem, Kept, System, quickly
@@ -140,19 +139,19 @@ def test_what_was_written_down_but_never_asked_for_is_started(system, start):
 
 def test_without_intents_a_retry_knows_its_runs_by_their_time(system, start):
     target, since = system.target(), datetime.now(UTC)
-    start(system.order(target), NoIntents())
-    again = start(system.order(target, since=since), NoIntents())
+    start(system.order(target), Kept())
+    again = start(system.order(target, since=since), Kept())
     assert again.how == "found"
     system.end(target)
-    assert start(system.order(target, since=since), NoIntents()).how == "found"
+    assert start(system.order(target, since=since), Kept()).how == "found"
     assert system.outcomes(target) == ["succeeded"]
 
 
 def test_without_intents_a_retry_after_a_failed_run_starts_a_new_one(system, start):
     target, since = system.target(), datetime.now(UTC)
-    start(system.order(target), NoIntents())
+    start(system.order(target), Kept())
     system.end(target, "failed")
-    assert start(system.order(target, since=since), NoIntents()).how == "started"
+    assert start(system.order(target, since=since), Kept()).how == "started"
     assert system.outcomes(target) == ["failed", "running"]
 
 
@@ -161,7 +160,7 @@ def test_without_intents_an_older_run_is_nobodys(system, start):
     start(system.order(target, "yesterday"))
     system.end(target)
     later = datetime.now(UTC) + timedelta(seconds=2)
-    assert start(system.order(target, since=later), NoIntents()).how == "started"
+    assert start(system.order(target, since=later), Kept()).how == "started"
     assert system.outcomes(target) == ["succeeded", "running"]
 
 
