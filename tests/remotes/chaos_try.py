@@ -27,9 +27,6 @@ class IntentsFile:
         new.write_text(mark)
         new.replace(self._path)
 
-    def forget(self) -> None:
-        self._path.unlink(missing_ok=True)
-
 
 def whole_try(remote: Remote, order: Order, intents: Intents) -> Flow[bool]:
     """Start, or find what was started, and wait; whether it ended well."""
