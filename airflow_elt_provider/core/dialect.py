@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from typing import ClassVar, NewType
+from typing import Any, ClassVar, NewType
 
 from airflow_elt_provider.core.load import Load
 from airflow_elt_provider.core.schema import Column
@@ -26,10 +26,16 @@ class Fit(Enum):
 
 
 class Dialect:
-    """The SQL that all transactional destinations share; standard SQL that PostgreSQL 11 and DuckDB both speak."""
+    """The SQL that all transactional destinations share; standard SQL that PostgreSQL 11 and DuckDB both speak.
+
+    :cvar seeded: whether a stream has a checkpoint of version 0 before its first load: where each stream's checkpoint
+        is a table of its own, which is made with that row in it.
+    """
 
     placeholder: ClassVar[str] = "?"
     text_type: ClassVar[str] = "text"
+    timestamp_type: ClassVar[str] = "timestamp with time zone"
+    seeded: ClassVar[bool] = False
     now: ClassVar[str] = "now()"
     state_schema: ClassVar[str] = "_elt"
 
@@ -46,6 +52,15 @@ class Dialect:
     def state(self, table: str) -> Sql:
         """Return the name of one of our own tables: ``checkpoints`` or ``receipts``."""
         return self.table(TableRef((self.state_schema, table)))
+
+    def checkpoints(self, stream: str) -> Sql:
+        """Return the name of the table that holds a stream's checkpoint.
+
+        One for all streams where an UPDATE locks its row; a system that locks the whole table, or aborts one of two
+        transactions that write to it, gives each stream its own.
+        """
+        del stream
+        return self.state("checkpoints")
 
     def columns(self, names: Iterable[str], prefix: str = "") -> str:
         """Return a list of column names, each with a prefix such as ``s.``."""
@@ -90,6 +105,14 @@ class Dialect:
         del type_
         return expression
 
+    def count_if(self, condition: str) -> str:
+        """Return the aggregate that counts the rows for which a condition is true."""
+        return f"count(*) FILTER (WHERE {condition})"
+
+    def differ(self, one: str, other: str) -> str:
+        """Return the condition that two values are not the same; NULL is the same as NULL."""
+        return f"{one} IS DISTINCT FROM {other}"
+
     def cast(self, expression: str, type_: str) -> str:
         """Return a cast."""
         return f"CAST({expression} AS {type_})"
@@ -100,8 +123,15 @@ class Dialect:
 
     # --- DDL ---
 
-    def create_table(self, ref: TableRef, columns: Sequence[tuple[str, str]], key: Sequence[str]) -> Sql:
-        """Return CREATE TABLE IF NOT EXISTS."""
+    def create_table(
+        self, ref: TableRef, columns: Sequence[tuple[str, str]], key: Sequence[str], options: Mapping[str, Any]
+    ) -> Sql:
+        """Return CREATE TABLE IF NOT EXISTS.
+
+        :param columns: names and types.
+        :param options: what the user gave as ``table_options``; the destination has refused what it does not know.
+        """
+        del options
         lines = [f"{self.quote(name)} {type_}" for name, type_ in columns]
         if key:
             lines.append(f"PRIMARY KEY ({self.columns(key)})")
@@ -111,14 +141,20 @@ class Dialect:
         """Return ALTER TABLE ADD COLUMN."""
         return Sql(f"ALTER TABLE {self.table(ref)} ADD COLUMN IF NOT EXISTS {self.quote(name)} {type_}")
 
-    def alter_type(self, ref: TableRef, name: str, type_: str) -> Sql:
-        """Return ALTER COLUMN TYPE, with the conversion where the system needs it spelled out."""
+    def alter_type(self, ref: TableRef, name: str, current: str, type_: str) -> tuple[Sql, ...]:
+        """Return what gives a column another type and keeps its values, with the conversion where it must be spelled.
+
+        More than one statement where the system cannot do it in one: then a load that died between them is followed
+        by one that finishes the work.
+        """
+        del current
         column = self.quote(name)
-        return Sql(f"ALTER TABLE {self.table(ref)} ALTER COLUMN {column} TYPE {type_} USING {self.cast(column, type_)}")
+        conversion = f"TYPE {type_} USING {self.cast(column, type_)}"
+        return (Sql(f"ALTER TABLE {self.table(ref)} ALTER COLUMN {column} {conversion}"),)
 
     def state_tables(self) -> tuple[Sql, ...]:
         """Return the DDL of our own tables."""
-        text, stamp = self.text_type, "timestamp with time zone"
+        text, stamp = self.text_type, self.timestamp_type
         checkpoints = (
             f"stream {text} PRIMARY KEY, version bigint NOT NULL, load_id {text} NOT NULL, "
             f"position {text} NOT NULL, updated_at {stamp} NOT NULL"
@@ -136,41 +172,41 @@ class Dialect:
 
     # --- state ---
 
-    def select_checkpoint(self) -> Sql:
+    def select_checkpoint(self, stream: str) -> Sql:
         """Checkpoint of a stream (bound)."""
-        at = self.placeholder
-        return Sql(f"SELECT stream, version, load_id, position FROM {self.state('checkpoints')} WHERE stream = {at}")
+        table, at = self.checkpoints(stream), self.placeholder
+        return Sql(f"SELECT stream, version, load_id, position FROM {table} WHERE stream = {at}")
 
     def select_receipt(self) -> Sql:
-        """Receipt of a load (bound)."""
-        return Sql(f"SELECT receipt FROM {self.state('receipts')} WHERE load_id = {self.placeholder}")
+        """Receipt of a load (bound) and its counts."""
+        return Sql(f"SELECT {_RECEIPT} FROM {self.state('receipts')} WHERE load_id = {self.placeholder}")
 
     def select_receipts(self, *, of_run: bool) -> Sql:
-        """Receipts of a stream (bound), of one run (bound) where asked, oldest first."""
+        """Receipts of a stream (bound) and their counts, of one run (bound) where asked, oldest first."""
         run = f" AND run_key = {self.placeholder}" if of_run else ""
         at = f"stream = {self.placeholder}{run}"
-        return Sql(f"SELECT receipt FROM {self.state('receipts')} WHERE {at} ORDER BY committed_at, version")
+        return Sql(f"SELECT {_RECEIPT} FROM {self.state('receipts')} WHERE {at} ORDER BY committed_at, version")
 
-    def insert_checkpoint(self) -> Sql:
-        """First checkpoint of a stream: stream, version, load id, position bound."""
+    def insert_checkpoint(self, stream: str) -> Sql:
+        """First checkpoint of a stream that is not seeded: stream, version, load id, position bound."""
         at = ", ".join([self.placeholder] * 4)
         return Sql(
-            f"INSERT INTO {self.state('checkpoints')} (stream, version, load_id, position, updated_at) "
+            f"INSERT INTO {self.checkpoints(stream)} (stream, version, load_id, position, updated_at) "
             f"VALUES ({at}, {self.now}) ON CONFLICT (stream) DO NOTHING"
         )
 
-    def move_checkpoint(self) -> Sql:
+    def move_checkpoint(self, stream: str) -> Sql:
         """Compare-and-set: new version, load id, position, then stream and expected version bound."""
         p = self.placeholder
         return Sql(
-            f"UPDATE {self.state('checkpoints')} SET version = {p}, load_id = {p}, position = {p}, "
+            f"UPDATE {self.checkpoints(stream)} SET version = {p}, load_id = {p}, position = {p}, "
             f"updated_at = {self.now} WHERE stream = {p} AND version = {p}"
         )
 
-    def forget_checkpoint(self) -> Sql:
+    def forget_checkpoint(self, stream: str) -> Sql:
         """Take the position out of a stream's checkpoint (bound), and make every load from before stale."""
         return Sql(
-            f"UPDATE {self.state('checkpoints')} SET version = version + 1, position = 'null', "
+            f"UPDATE {self.checkpoints(stream)} SET version = version + 1, position = 'null', "
             f"updated_at = {self.now} WHERE stream = {self.placeholder} AND position <> 'null'"
         )
 
@@ -181,3 +217,6 @@ class Dialect:
             f"INSERT INTO {self.state('receipts')} (load_id, run_key, stream, version, extracted, inserted, updated, "
             f"deleted, receipt, committed_at) VALUES ({at}, {self.now})"
         )
+
+
+_RECEIPT = "receipt, inserted, updated, deleted"

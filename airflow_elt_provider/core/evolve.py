@@ -46,7 +46,8 @@ def evolve(dialect: Dialect, load: Load, target: TargetTable | None) -> Evolutio
         _refuse_half(load)
         columns = [(column.name, dialect.column_type(column)) for column in schema.columns] + own_columns(dialect, load)
         key = schema.primary_key if load.mode is not WriteMode.APPEND else ()
-        return Evolution((dialect.create_table(load.target, columns, key),), ())
+        options = load.merging.table_options
+        return Evolution((dialect.create_table(load.target, columns, key, options),), ())
     found = [*_key_change(load, target), *_column_changes(dialect, load, target)]
     for change, _ in found:
         if change.done is DriftAction.FAIL:
@@ -55,7 +56,7 @@ def evolve(dialect: Dialect, load: Load, target: TargetTable | None) -> Evolutio
                 f"source {change.after or 'has none'}, and on_schema_drift is 'fail' for {change.drift.value!r}.",
                 hint=f"change the target by hand, or allow it: on_schema_drift={{{change.drift.value!r}: 'evolve'}}",
             )
-    ddl = [sql for change, sql in found if sql and change.done is DriftAction.EVOLVE]
+    ddl = [sql for change, statements in found if change.done is DriftAction.EVOLVE for sql in statements]
     ddl += [dialect.add_column(load.target, *own) for own in own_columns(dialect, load) if own[0] not in target.columns]
     return Evolution(tuple(ddl), tuple(change for change, _ in found))
 
@@ -92,39 +93,41 @@ def own_columns(dialect: Dialect, load: Load) -> list[tuple[str, str]]:
     """Return names and types of the columns that we add to a target."""
     own = [(LOAD_ID, dialect.text_type)] if load.mode is WriteMode.APPEND else []
     if load.deletes is DeleteMode.SOFT:
-        own.append((DELETED_AT, "timestamp with time zone"))
+        own.append((DELETED_AT, dialect.timestamp_type))
     return own
 
 
-def _key_change(load: Load, target: TargetTable) -> Iterator[tuple[SchemaChange, Sql | None]]:
+def _key_change(load: Load, target: TargetTable) -> Iterator[tuple[SchemaChange, tuple[Sql, ...]]]:
     key = load.manifest.schema.primary_key
     if load.mode is not WriteMode.APPEND and key and target.key and set(key) != set(target.key):
         action = load.merging.drift.action(DriftClass.KEY)
         # A changed key is never altered in the target: rows are matched by the load's key, the constraint stays.
-        yield SchemaChange(DriftClass.KEY, ", ".join(key), ", ".join(target.key), ", ".join(key), action), None
+        yield SchemaChange(DriftClass.KEY, ", ".join(key), ", ".join(target.key), ", ".join(key), action), ()
 
 
-def _column_changes(dialect: Dialect, load: Load, target: TargetTable) -> Iterator[tuple[SchemaChange, Sql | None]]:
+def _column_changes(
+    dialect: Dialect, load: Load, target: TargetTable
+) -> Iterator[tuple[SchemaChange, tuple[Sql, ...]]]:
     policy, arriving = load.merging.drift, load.manifest.schema
     for column in arriving.columns:
         type_, current = dialect.column_type(column), target.columns.get(column.name)
         if current is None:
             action = policy.action(DriftClass.ADDED)
             ddl = dialect.add_column(load.target, column.name, type_)
-            yield SchemaChange(DriftClass.ADDED, column.name, "", type_, action), ddl
+            yield SchemaChange(DriftClass.ADDED, column.name, "", type_, action), (ddl,)
             continue
         fit = dialect.fit(current, type_)
         if fit is Fit.WIDENS:
             action = policy.action(DriftClass.WIDENED)
-            ddl = dialect.alter_type(load.target, column.name, type_)
-            yield SchemaChange(DriftClass.WIDENED, column.name, current, type_, action), ddl
+            widen = dialect.alter_type(load.target, column.name, current, type_)
+            yield SchemaChange(DriftClass.WIDENED, column.name, current, type_, action), widen
         elif fit is Fit.CONFLICTS:
             action = policy.action(DriftClass.NARROWED)
-            ddl = dialect.alter_type(load.target, column.name, dialect.text_type)
-            yield SchemaChange(DriftClass.NARROWED, column.name, current, type_, action), ddl
+            as_text = dialect.alter_type(load.target, column.name, current, dialect.text_type)
+            yield SchemaChange(DriftClass.NARROWED, column.name, current, type_, action), as_text
     # Columns that a user gave the target are no news; those that the last load still had are.
     base = load.manifest.base_position
     gone = set(target.columns) - set(arriving.names) - RESERVED
     for name in sorted(gone & set(base.columns) if base else gone):
         action = policy.action(DriftClass.REMOVED)
-        yield SchemaChange(DriftClass.REMOVED, name, target.columns[name], "", action), None
+        yield SchemaChange(DriftClass.REMOVED, name, target.columns[name], "", action), ()

@@ -76,8 +76,8 @@ class MergeSql:
 
     @property
     def target_has_rows(self) -> Sql:
-        """Whether the target has any row."""
-        return Sql(f"SELECT EXISTS (SELECT 1 FROM {self.target})")
+        """Whether the target has any row: 1 or 0."""
+        return Sql(f"SELECT count(*) FROM (SELECT 1 FROM {self.target} LIMIT 1) _elt_a")
 
     @property
     def count_target(self) -> Sql:
@@ -111,7 +111,7 @@ class MergeSql:
         back = d.try_cast(d.try_cast(own, self.types[column.name]), arriving)
         return Sql(
             f"SELECT count(*) FROM {d.staging(self.load)} _elt_r "
-            f"WHERE {d.comparable(own, arriving)} IS DISTINCT FROM {d.comparable(back, arriving)}"
+            f"WHERE {d.differ(d.comparable(own, arriving), d.comparable(back, arriving))}"
         )
 
     def nulled(self, column: Column) -> Sql:
@@ -144,10 +144,12 @@ class MergeSql:
         if self._soft:
             live = f" AND _elt_t.{self.dialect.quote(DELETED_AT)} IS NULL"
         both = f"_elt_t.{key} IS NOT NULL AND _elt_s.{key} IS NOT NULL"
+        conditions = (
+            f"_elt_t.{key} IS NULL", f"_elt_s.{key} IS NULL{live}", f"{both} AND ({self._differs() or 'false'})",
+        )  # fmt: skip
         return Sql(
-            f"SELECT count(*) FILTER (WHERE _elt_t.{key} IS NULL), count(*) FILTER (WHERE _elt_s.{key} IS NULL{live}), "
-            f"count(*) FILTER (WHERE {both} AND ({self._differs() or 'false'})) "
-            f"FROM {self.staged} _elt_s FULL JOIN {self.target} _elt_t ON {self._same_key()}"
+            f"SELECT {', '.join(map(self.dialect.count_if, conditions))} FROM {self.staged} _elt_s "
+            f"FULL JOIN {self.target} _elt_t ON {self._same_key()}"
         )
 
     def _same_key(self) -> str:
@@ -160,43 +162,67 @@ class MergeSql:
         for name in (name for name in self.names if name not in self.key):
             column, type_ = self.dialect.quote(name), self.types[name]
             mine, theirs = (self.dialect.comparable(f"{side}.{column}", type_) for side in ("_elt_t", "_elt_s"))
-            pairs.append(f"{mine} IS DISTINCT FROM {theirs}")
+            pairs.append(self.dialect.differ(mine, theirs))
         if DELETED_AT in self.types:
             pairs.append(f"_elt_t.{self.dialect.quote(DELETED_AT)} IS NOT NULL")
         return " OR ".join(pairs)
+
+    def _sets(self) -> str:
+        q = self.dialect.quote
+        sets = [f"{q(name)} = _elt_s.{q(name)}" for name in self.names if name not in self.key]
+        if DELETED_AT in self.types:
+            sets.append(f"{q(DELETED_AT)} = NULL")
+        return ", ".join(sets)
+
+    def _newer(self) -> str:
+        """Return the condition under which a backfill's row is not older than the target's, to follow others."""
+        if not (self.load.manifest.interval and self.load.mode is WriteMode.MERGE):
+            return ""
+        name = self.load.manifest.cursor
+        mine, theirs = (
+            self.dialect.ordered(f"{side}.{self.dialect.quote(name)}", self.types[name])
+            for side in ("_elt_t", "_elt_s")
+        )
+        return f" AND ({mine} IS NULL OR {theirs} >= {mine})"
 
     def update(self) -> Sql | None:
         """Rows of the same key that differ take the staged values; None where there is nothing but the key."""
         differs = self._differs()
         if not differs:
             return None
-        q = self.dialect.quote
-        sets = [f"{q(name)} = _elt_s.{q(name)}" for name in self.names if name not in self.key]
-        if DELETED_AT in self.types:
-            sets.append(f"{q(DELETED_AT)} = NULL")
-        newer = ""
-        if self.load.manifest.interval and self.load.mode is WriteMode.MERGE:
-            name = self.load.manifest.cursor
-            mine, theirs = (
-                self.dialect.ordered(f"{side}.{q(name)}", self.types[name]) for side in ("_elt_t", "_elt_s")
-            )
-            newer = f" AND ({mine} IS NULL OR {theirs} >= {mine})"
         return Sql(
-            f"UPDATE {self.target} AS _elt_t SET {', '.join(sets)} FROM {self.staged} _elt_s "
-            f"WHERE {self._same_key()} AND ({differs}){newer}"
+            f"UPDATE {self.target} AS _elt_t SET {self._sets()} FROM {self.staged} _elt_s "
+            f"WHERE {self._same_key()} AND ({differs}){self._newer()}"
         )
 
-    def insert(self, *, only_new: bool) -> Sql:
-        """Staged rows become rows of the target; with ``only_new``, those whose key the target has not."""
+    def merge(self, *, deletes: bool = False) -> Sql:
+        """Update and insert in one statement; with ``deletes``, rows absent from a complete load go, or are marked."""
+        when, differs = [], self._differs()
+        if differs:
+            when.append(f"WHEN MATCHED AND ({differs}){self._newer()} THEN UPDATE SET {self._sets()}")
+        names, values = self._inserted()
+        when.append(f"WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({values})")
+        if deletes:
+            mark = self.dialect.quote(DELETED_AT)
+            soft = f" AND _elt_t.{mark} IS NULL THEN UPDATE SET {mark} = {self.dialect.now}"
+            when.append(f"WHEN NOT MATCHED BY SOURCE{soft if self._soft else ' THEN DELETE'}")
+        return Sql(
+            f"MERGE INTO {self.target} AS _elt_t USING {self.staged} AS _elt_s ON {self._same_key()} {' '.join(when)}"
+        )
+
+    def _inserted(self) -> tuple[str, str]:
+        """Return the columns of a new row, and the expressions over ``_elt_s`` that fill them."""
         names, values = list(self.names), [f"_elt_s.{self.dialect.quote(name)}" for name in self.names]
         if LOAD_ID in self.types:
             names.append(LOAD_ID)
             values.append(f"'{self.load.load_id}'")
+        return self.dialect.columns(names), ", ".join(values)
+
+    def insert(self, *, only_new: bool) -> Sql:
+        """Staged rows become rows of the target; with ``only_new``, those whose key the target has not."""
+        names, values = self._inserted()
         absent = f" WHERE NOT EXISTS (SELECT 1 FROM {self.target} _elt_t WHERE {self._same_key()})" if only_new else ""
-        return Sql(
-            f"INSERT INTO {self.target} ({self.dialect.columns(names)}) "
-            f"SELECT {', '.join(values)} FROM {self.staged} _elt_s{absent}"
-        )
+        return Sql(f"INSERT INTO {self.target} ({names}) SELECT {values} FROM {self.staged} _elt_s{absent}")
 
     def _gone(self) -> str:
         gone = f"NOT EXISTS (SELECT 1 FROM {self.staged} _elt_s WHERE {self._same_key()})"

@@ -1,53 +1,53 @@
-"""The merge: what happens, in which order, inside one transaction of the destination.
+"""The merge: what is asked and done, in which order.
 
-The caller opens the transaction, commits it when :meth:`Publication.run` returns and rolls it back when it raises; it
-also holds whatever lock keeps other writers of the same target away.
+A destination with transactions opens one, lets :meth:`Publication.run` do everything in it, and commits; it also holds
+whatever lock keeps other writers of the same target away. A destination that takes a whole script in one go asks for
+:meth:`Publication.plan` first, which only reads, and sends :meth:`Publication.compare_and_set`, the plan's steps and
+the receipt together.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, Protocol, runtime_checkable
 
-from airflow_elt_provider.core.checks import RowCount
-from airflow_elt_provider.core.dialect import Dialect, Fit, Sql
-from airflow_elt_provider.core.drift import DriftAction, SchemaChange
+from airflow_elt_provider.core.dialect import Dialect, Sql
+from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.load import Load
-from airflow_elt_provider.core.merge_sql import MergeSql, row_count_problem
+from airflow_elt_provider.core.merge_sql import MergeSql
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
-from airflow_elt_provider.core.plan import Merging
 from airflow_elt_provider.core.receipt import Receipt
 from airflow_elt_provider.core.state import Session, read_receipt
-from airflow_elt_provider.errors import DataError, DeleteRatioError, StaleLoadError, TransientError
+from airflow_elt_provider.core.steps import Counts, Effect, MergePlan, Step
+from airflow_elt_provider.core.verification import Verification
+from airflow_elt_provider.core.writes import Writes
+from airflow_elt_provider.errors import DataError, StaleLoadError
+
+_EXCHANGE_SHARE: Final = 0.3
+"""From this share of changed rows on, deleting all and inserting all is faster than updating (PostgreSQL 18)."""
 
 
-@dataclass
-class _Counts:
-    inserted: int = 0
-    updated: int = 0
-    deleted: int = 0
-    nulled: dict[str, int] = field(default_factory=dict)
+@runtime_checkable
+class MergingSession(Session, Protocol):
+    """A transaction of a system that has MERGE."""
 
-
-class _Difference(NamedTuple):
-    """How a complete load differs from the target, in rows."""
-
-    new: int
-    gone: int
-    changed: int
+    def merge(self, sql: Sql, params: Sequence[Any] = ()) -> Counts:
+        """Run a MERGE and return how many rows it inserted, updated and deleted."""
 
 
 @dataclass(frozen=True)
 class Publication:
     """One load's merge.
 
-    :param types: column -> type of the target as this transaction sees it.
+    :param types: column -> type of the target as it is now.
     :param changes: what :meth:`Destination.prepare` did to the target's schema.
     :param adopt: where there is no target yet: makes the staging table the target.
     :param exchangeable: whether deleting and inserting a row again is as good as updating it: no foreign key points
         at the target, no trigger listens.
+    :param writes: makes the statements.
     """
 
     session: Session
@@ -57,6 +57,7 @@ class Publication:
     changes: Sequence[SchemaChange] = ()
     adopt: Callable[[], None] | None = None
     exchangeable: bool = False
+    writes: type[Writes] = Writes
 
     def run(self) -> Receipt:
         """Merge the load, or return the receipt that it has already.
@@ -67,232 +68,138 @@ class Publication:
         known = read_receipt(self.session, self.dialect, self.load.load_id)
         if known:
             return known
-        self._move_checkpoint()
-        sql = MergeSql(self.dialect, self.load, self.types)
-        self._verify_target()
-        self._verify_rows(sql)
-        counts = _Counts()
-        self._count_nulled(sql, counts)
-        self._write(sql, counts)
-        return self._write_receipt(counts)
+        first = self.compare_and_set()
+        if first and self.session.execute(first.sql, first.params) != first.expect:
+            raise self.stale()
+        plan = self.plan()
+        receipt = self.receipt(plan, self._perform(plan))
+        self.session.execute(self.dialect.insert_receipt(), receipt_row(receipt))
+        return receipt
+
+    def _perform(self, plan: MergePlan) -> Counts:
+        if self.adopt:
+            self.adopt()
+        counts = plan.counts
+        for step in plan.steps:
+            if step.effect is Effect.MERGED:
+                if not isinstance(self.session, MergingSession):
+                    raise TypeError(f"{type(self.session).__name__} has no merge()")
+                counts = counts.both(self.session.merge(step.sql, step.params))
+                continue
+            rows = self.session.execute(step.sql, step.params)
+            if step.expect not in {None, rows}:
+                raise self.unexpected(step, rows)
+            counts = counts.plus(step.effect, rows)
+        return counts
 
     # --- state ---
 
-    def _move_checkpoint(self) -> None:
-        manifest = self.load.manifest
-        base = manifest.base_version
-        if base is None:
-            return
-        position = json.dumps(manifest.next_position.to_json(), ensure_ascii=False)
-        if base == 0:
-            first = (manifest.stream, 1, manifest.load_id, position)
-            moved = self.session.execute(self.dialect.insert_checkpoint(), first)
-        else:
-            values = (base + 1, manifest.load_id, position, manifest.stream, base)
-            moved = self.session.execute(self.dialect.move_checkpoint(), values)
-        if moved != 1:
-            raise StaleLoadError(
-                f"Load {manifest.load_id} of {manifest.stream} was extracted from checkpoint version {base}, "
-                "which is no longer the current one: another load of this stream was merged since.",
-                hint="clear the load from its extract task on",
-            )
+    def compare_and_set(self) -> Step | None:
+        """Return the step that moves the checkpoint if it is still the one the load goes on from.
 
-    def _write_receipt(self, counts: _Counts) -> Receipt:
+        None for a load that leaves the checkpoint alone.
+        """
         manifest = self.load.manifest
-        receipt = Receipt(
+        base, stream = manifest.base_version, manifest.stream
+        if base is None:
+            return None
+        position = json.dumps(manifest.next_position.to_json(), ensure_ascii=False)
+        if base == 0 and not self.dialect.seeded:
+            return Step(self.dialect.insert_checkpoint(stream), (stream, 1, manifest.load_id, position), expect=1)
+        values = (base + 1, manifest.load_id, position, stream, base)
+        return Step(self.dialect.move_checkpoint(stream), values, expect=1)
+
+    def receipt(self, plan: MergePlan, counts: Counts = Counts()) -> Receipt:  # noqa: B008 - immutable
+        """Return the receipt; its row is :func:`receipt_row`."""
+        manifest = self.load.manifest
+        return Receipt(
             load_id=manifest.load_id, run_key=manifest.run_key, stream=manifest.stream,
             version=None if manifest.base_version is None else manifest.base_version + 1,
             extracted=manifest.rows, inserted=counts.inserted, updated=counts.updated, deleted=counts.deleted,
-            nulled=counts.nulled, schema_changes=tuple(change.to_json() for change in self.changes),
+            nulled=dict(plan.nulled), schema_changes=tuple(change.to_json() for change in self.changes),
             base_position=manifest.base_position, position=manifest.next_position, manifest=self.load.manifest_ref.uri,
         )  # fmt: skip
-        row = (
-            receipt.load_id, receipt.run_key, receipt.stream, receipt.version, receipt.extracted, receipt.inserted,
-            receipt.updated, receipt.deleted, json.dumps(receipt.to_json(), ensure_ascii=False),
-        )  # fmt: skip
-        self.session.execute(self.dialect.insert_receipt(), row)
-        return receipt
 
-    # --- before anything is written ---
+    def stale(self) -> StaleLoadError:
+        """Return the error for a checkpoint that has moved."""
+        manifest = self.load.manifest
+        return StaleLoadError(
+            f"Load {manifest.load_id} of {manifest.stream} was extracted from checkpoint version "
+            f"{manifest.base_version}, which is no longer the current one: another load of this stream was merged "
+            "since.",
+            hint="clear the load from its extract task on",
+        )
 
-    def _verify_target(self) -> None:
-        cursor = self.load.manifest.cursor
-        if self.load.manifest.interval and cursor not in self.types:
-            raise DataError(
-                f"{self.load.target} has no column {cursor!r}, in which the interval is given.",
-                hint="let the column be added: on_schema_drift={'added': 'evolve'}",
-            )
-        if self.load.manifest.interval and not MergeSql(self.dialect, self.load, self.types).cursor_is_ordered:
-            raise DataError(
-                f"{self.load.target} keeps the cursor {cursor!r} as text, in which 10 comes before 9: an interval of "
-                "it cannot be told there.",
-                hint=f"give the column a type that the target has, e.g. column_types={{{cursor!r}: 'decimal(38,9)'}}, "
-                "and load it anew",
-            )
-        frozen = {change.column for change in self.changes if change.done is DriftAction.FREEZE}
-        for column in self.load.manifest.schema.columns:
-            current = self.types.get(column.name)
-            if column.name in frozen:
-                continue
-            if current is None or self.dialect.fit(current, self.dialect.column_type(column)) in _NEEDS_DDL:
-                raise TransientError(
-                    f"Column {column.name!r} of {self.load.target} changed to {current or 'nothing'} while load "
-                    f"{self.load.load_id} was being merged; nothing was merged.",
-                    hint="let the task retry; if it happens again, see what else alters this table",
-                )
+    def unexpected(self, step: Step, rows: int) -> DataError:
+        """Return the error for deletes that were not as many as the comparison found."""
+        return DataError(
+            f"{self.load.target}: {step.expect or 0:,} rows were to go, {rows:,} would have gone.",
+            hint="nothing was merged; see whether a trigger or rule of the target changes deletes, or who else "
+            "writes to it",
+        )
 
-    def _verify_rows(self, sql: MergeSql) -> None:
-        staged = self._number(sql.count_staged)
-        if staged != self.load.manifest.rows:
-            raise DataError(
-                f"{self.load.staging or self.load.manifest_ref.uri} has {staged:,} rows, the manifest lists "
-                f"{self.load.manifest.rows:,}.", hint="clear the load from its stage task on",
-            )  # fmt: skip
-        if sql.key and not self.load.manifest.schema.key_enforced and self.load.mode is not WriteMode.APPEND:
-            for problem, question in sql.key_problems():
-                self._refuse(f"primary_key {', '.join(sql.key)}: %s {problem}", self._number(question))
-        for column in sql.columns:
-            if self._may_lose(column.name, self.dialect.column_type(column)):
-                message = f"column {column.name!r} is frozen as {self.types[column.name]}: %s values do not fit"
-                self._refuse(message, self._number(sql.lossy(column)))
-        refuse_count(self.load.merging, staged)
-        for check in self.load.merging.checks:
-            if not isinstance(check, RowCount):
-                self._refuse(f"check {check}: %s violations", self._number(sql.violations(check)))
+    # --- the plan ---
 
-    def _may_lose(self, name: str, arriving: str) -> bool:
-        return self.dialect.fit(self.types[name], arriving) in _NEEDS_DDL
+    @cached_property
+    def _sql(self) -> MergeSql:
+        return self.writes.sql_type(self.dialect, self.load, self.types)
 
-    def _refuse(self, message: str, count: int) -> None:
-        if count:
-            raise DataError(
-                f"{self.load.target}: {message % f'{count:,}'}; nothing was merged.",
-                hint="correct the rows at the source, or the setting, and clear the load from its extract task on",
-            )
+    @cached_property
+    def _verify(self) -> Verification:
+        return Verification(self.session, self.dialect, self.load, self._sql, self.changes)
 
-    def _count_nulled(self, sql: MergeSql, counts: _Counts) -> None:
-        if self.load.manifest.has_exact:
-            found = {column.name: self._number(sql.nulled(column)) for column in sql.columns}
-            counts.nulled.update({name: count for name, count in found.items() if count})
+    def plan(self) -> MergePlan:
+        """Ask everything that has to be known, and return what is to be done.
 
-    # --- the rows ---
-
-    def _write(self, sql: MergeSql, counts: _Counts) -> None:
+        :raises DataError: when a check, a guard or the schema says no.
+        """
+        self._verify.target()
+        self._verify.rows()
+        nulled = self._verify.nulled()
         if self.adopt:
-            self.adopt()
-            counts.inserted = self.load.manifest.rows
-            return
-        has_rows = bool(self._number(sql.target_has_rows))
-        if has_rows:
-            for column, value in self.load.manifest.backfill.items():
-                if column in self.types:
-                    self.session.execute(sql.backfill(column), (value,))
+            return MergePlan(counts=Counts(inserted=self.load.manifest.rows), nulled=nulled)
+        has_rows = bool(self._verify.number(self._sql.target_has_rows))
+        writes = self.writes(self._sql)
+        steps, counts = self._steps(writes, has_rows=has_rows)
+        return MergePlan((*(writes.backfill() if has_rows else ()), *steps), counts, nulled)
+
+    def _steps(self, writes: Writes, *, has_rows: bool) -> tuple[tuple[Step, ...], Counts]:
+        manifest = self.load.manifest
         if self.load.mode is WriteMode.MERGE:
-            self._merge(sql, counts, has_rows=has_rows)
-        elif self.load.manifest.interval:
-            interval = self.load.manifest.interval
-            counts.deleted += self.session.execute(sql.delete_interval(), (interval.start, interval.end))
-            counts.inserted += self.session.execute(sql.insert(only_new=False))
-        elif self.load.mode is WriteMode.APPEND:
-            for replaced in self.load.manifest.replaces:
-                counts.deleted += self.session.execute(sql.delete_replaced(), (replaced,))
-            counts.inserted += self.session.execute(sql.insert(only_new=False))
-        else:
-            self._replace(sql, counts, has_rows=has_rows)
+            return self._merge(writes, has_rows=has_rows), Counts()
+        if manifest.interval:
+            return writes.interval(manifest.interval.start, manifest.interval.end), Counts()
+        if self.load.mode is WriteMode.APPEND:
+            return writes.append(), Counts()
+        return self._replace(writes, has_rows=has_rows)
 
-    def _merge(self, sql: MergeSql, counts: _Counts, *, has_rows: bool) -> None:
+    def _merge(self, writes: Writes, *, has_rows: bool) -> tuple[Step, ...]:
         if not has_rows:
-            counts.inserted += self.session.execute(sql.insert(only_new=False))
-        elif self.load.deletes is not DeleteMode.IGNORE and self.load.manifest.complete:
-            self._refuse_emptying()
-            found = self._compare(sql)
-            self._guard_deletes(sql, found.gone)
-            self._apply(sql, counts, found)
-        elif self.load.manifest.rows:
-            self._upsert(sql, counts)
+            return writes.insert()
+        if self.load.deletes is not DeleteMode.IGNORE and self.load.manifest.complete:
+            self._verify.emptying()
+            found = self._verify.difference()
+            self._verify.deletes(found.gone)
+            return writes.apply(found)
+        return writes.upsert() if self.load.manifest.rows else ()
 
-    def _compare(self, sql: MergeSql) -> _Difference:
-        return _Difference(*map(int, self.session.query(sql.compare())[0]))
-
-    def _apply(self, sql: MergeSql, counts: _Counts, found: _Difference) -> None:
-        """Change the target row by row, so that rows which stay keep what points at them, and writes stay few."""
-        before = counts.deleted
-        if found.gone:  # before the others: a row of another key may take over what has to be unique
-            counts.deleted += self.session.execute(sql.delete_gone())
-        if counts.deleted - before != found.gone:
-            raise DataError(
-                f"{self.load.target}: {found.gone:,} rows were to go, {counts.deleted - before:,} would have gone.",
-                hint="nothing was merged; see whether a trigger or rule of the target changes deletes",
-            )
-        update = sql.update()
-        if found.changed and update:
-            counts.updated += self.session.execute(update)
-        if found.new:
-            counts.inserted += self.session.execute(sql.insert(only_new=True))
-
-    def _upsert(self, sql: MergeSql, counts: _Counts) -> None:
-        update = sql.update()
-        if update:
-            counts.updated += self.session.execute(update)
-        counts.inserted += self.session.execute(sql.insert(only_new=True))
-
-    def _guard_deletes(self, sql: MergeSql, gone: int) -> None:
-        guards = self.load.merging.guards
-        if gone < max(guards.min_deletes_for_ratio, 1):
-            return
-        total = self._number(sql.count_target)
-        if gone > guards.max_delete_ratio * total:
-            raise DeleteRatioError(
-                f"{self.load.target}: {gone:,} of {total:,} rows are gone from the source, more than "
-                f"max_delete_ratio={guards.max_delete_ratio} allows; nothing was merged.",
-                hint="see whether the source is the right one and readable in full; if so raise max_delete_ratio once",
-            )
-
-    def _replace(self, sql: MergeSql, counts: _Counts, *, has_rows: bool) -> None:
-        rows = self.load.manifest.rows
-        if has_rows:
-            self._refuse_emptying()
-        if has_rows and sql.key:
-            found = self._compare(sql)
-            if self.exchangeable and set(self.types) == set(sql.names) and found.changed > rows * _EXCHANGE_SHARE:
-                self._exchange(sql)
-                counts.inserted, counts.updated, counts.deleted = found.new, found.changed, found.gone
-                return
-            self._apply(sql, counts, found)
-            if self._number(sql.count_target) == rows:
-                return
-            counts.deleted -= counts.inserted  # the target had a key twice: exchange everything, new rows too
-            counts.updated = 0
-        if has_rows:
-            counts.deleted += self.session.execute(sql.delete_all())
-        counts.inserted = self.session.execute(sql.insert(only_new=False))
-
-    def _refuse_emptying(self) -> None:
-        if not self.load.manifest.rows and not self.load.merging.guards.allow_empty:
-            raise DataError(
-                f"{self.load.target}: the source has no rows, the target has; nothing was merged.",
-                hint="if the source is really empty, set allow_empty=True",
-            )
-
-    def _exchange(self, sql: MergeSql) -> None:
-        self.session.execute(sql.delete_all())
-        self.session.execute(sql.insert(only_new=False))
-
-    def _number(self, sql: Sql) -> int:
-        return int(self.session.query(sql)[0][0])
+    def _replace(self, writes: Writes, *, has_rows: bool) -> tuple[tuple[Step, ...], Counts]:
+        if not has_rows:
+            return writes.insert(), Counts()
+        self._verify.emptying()
+        if not self._sql.key:
+            return writes.exchange(), Counts()
+        rows, found = self.load.manifest.rows, self._verify.difference()
+        if self.exchangeable and set(self.types) == set(self._sql.names) and found.changed > rows * _EXCHANGE_SHARE:
+            return writes.exchange(counted=False), Counts(found.new, found.changed, found.gone)
+        if self._verify.number(self._sql.count_target) - found.gone + found.new != rows:
+            return writes.exchange(), Counts()  # the target had a key twice
+        return writes.apply(found), Counts()
 
 
-def refuse_count(merging: Merging, rows: int) -> None:
-    """Hold the number of a load's rows against the checks, which a load of no rows may fail too.
-
-    :raises DataError: names the bound.
-    """
-    for check in merging.checks:
-        problem = row_count_problem(check, rows) if isinstance(check, RowCount) else ""
-        if problem:
-            raise DataError(f"{merging.target}: {problem}.", hint="nothing was merged; look at the source")
-
-
-_NEEDS_DDL: Final = frozenset({Fit.WIDENS, Fit.CONFLICTS})
-_EXCHANGE_SHARE: Final = 0.3
-"""From this share of changed rows on, deleting all and inserting all is faster than updating (PostgreSQL 18)."""
+def receipt_row(receipt: Receipt) -> tuple[Any, ...]:
+    """Return the values that :meth:`Dialect.insert_receipt` binds."""
+    return (
+        receipt.load_id, receipt.run_key, receipt.stream, receipt.version, receipt.extracted, receipt.inserted,
+        receipt.updated, receipt.deleted, json.dumps(receipt.to_json(), ensure_ascii=False),
+    )  # fmt: skip

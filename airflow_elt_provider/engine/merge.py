@@ -10,9 +10,9 @@ from airflow_elt_provider.core.load import Load, StagingRef
 from airflow_elt_provider.core.manifest import Manifest, ManifestRef
 from airflow_elt_provider.core.plan import Merging
 from airflow_elt_provider.core.protocols import Destination, Stage
-from airflow_elt_provider.core.publish import refuse_count
 from airflow_elt_provider.core.receipt import Receipt
 from airflow_elt_provider.core.table_ref import TableRef
+from airflow_elt_provider.core.verification import refuse_count
 from airflow_elt_provider.engine.progress import Progress
 from airflow_elt_provider.errors import ConfigurationError, DataError
 

@@ -74,7 +74,7 @@ class DuckdbDestination:
             if session is None:
                 return False
             with session.transaction():
-                return session.execute(_dialect(session).forget_checkpoint(), (stream,)) > 0
+                return session.execute(_dialect(session).forget_checkpoint(stream), (stream,)) > 0
 
     # --- the three steps ---
 

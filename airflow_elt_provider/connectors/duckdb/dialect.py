@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from airflow_elt_provider.connectors.duckdb import types
 from airflow_elt_provider.core.dialect import Dialect, Fit, Sql
@@ -108,10 +108,12 @@ class DuckdbDialect(Dialect):
         """Return a cast that gives NULL for what does not fit."""
         return f"TRY_CAST({expression} AS {type_})"
 
-    def create_table(self, ref: TableRef, columns: Sequence[tuple[str, str]], key: Sequence[str]) -> Sql:
+    def create_table(
+        self, ref: TableRef, columns: Sequence[tuple[str, str]], key: Sequence[str], options: Mapping[str, Any]
+    ) -> Sql:
         """Return CREATE TABLE without a key; see the class."""
         del key
-        return super().create_table(ref, columns, ())
+        return super().create_table(ref, columns, (), options)
 
     def create_schema(self, name: str) -> Sql:
         """Return CREATE SCHEMA IF NOT EXISTS."""

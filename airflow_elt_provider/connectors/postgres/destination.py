@@ -91,7 +91,7 @@ class PostgresDestination:
         with self._state(f"forgetting the checkpoint of {stream}", _WRITE) as session:
             if session is None:
                 return False
-            found = session.execute(self.dialect(session).forget_checkpoint(), (stream,))
+            found = session.execute(self.dialect(session).forget_checkpoint(stream), (stream,))
             session.commit()
             return found > 0
 

@@ -1,0 +1,91 @@
+"""From what is to become of the target to the statements that do it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from airflow_elt_provider.core.merge_sql import MergeSql
+from airflow_elt_provider.core.steps import Difference, Effect, Step
+
+
+class Writes:
+    """The statements of one load: UPDATE, INSERT and DELETE, which every transactional system has.
+
+    :cvar sql_type: writes the statements' text.
+    """
+
+    sql_type: ClassVar[type[MergeSql]] = MergeSql
+
+    def __init__(self, sql: MergeSql) -> None:
+        self._sql = sql
+        self._load = sql.load
+
+    def backfill(self) -> tuple[Step, ...]:
+        """Rows from before a column was added get the value that the source gives them."""
+        return tuple(
+            Step(self._sql.backfill(column), (value,))
+            for column, value in self._load.manifest.backfill.items()
+            if column in self._sql.types
+        )
+
+    def insert(self) -> tuple[Step, ...]:
+        """Every staged row becomes a row."""
+        return (Step(self._sql.insert(only_new=False), effect=Effect.INSERTED),)
+
+    def append(self) -> tuple[Step, ...]:
+        """Every staged row becomes a row, and the rows of the loads that this one takes the place of go."""
+        gone = (Step(self._sql.delete_replaced(), (load,), Effect.DELETED) for load in self._load.manifest.replaces)
+        return (*gone, *self.insert())
+
+    def interval(self, start: str, end: str) -> tuple[Step, ...]:
+        """The staged rows take the place of the interval's."""
+        return (Step(self._sql.delete_interval(), (start, end), Effect.DELETED), *self.insert())
+
+    def exchange(self, *, counted: bool = True) -> tuple[Step, ...]:
+        """The staged rows take the place of all others.
+
+        :param counted: whether the rows count as deleted and inserted; else the caller knows what changed.
+        """
+        if not counted:
+            return (Step(self._sql.delete_all()), Step(self._sql.insert(only_new=False)))
+        return (Step(self._sql.delete_all(), effect=Effect.DELETED), *self.insert())
+
+    def upsert(self) -> tuple[Step, ...]:
+        """Rows of a known key are updated where they differ, others inserted."""
+        update = self._sql.update()
+        changed = (Step(update, effect=Effect.UPDATED),) if update else ()
+        return (*changed, Step(self._sql.insert(only_new=True), effect=Effect.INSERTED))
+
+    def apply(self, found: Difference) -> tuple[Step, ...]:
+        """A complete load's differences, row by row: rows that stay keep what points at them, and writes stay few."""
+        steps = list(self._delete_gone(found))
+        update = self._sql.update()
+        if found.changed and update:
+            steps.append(Step(update, effect=Effect.UPDATED))
+        if found.new:
+            steps.append(Step(self._sql.insert(only_new=True), effect=Effect.INSERTED))
+        return tuple(steps)
+
+    def _delete_gone(self, found: Difference) -> tuple[Step, ...]:
+        # Before the others: a row of another key may take over what has to be unique.
+        return (Step(self._sql.delete_gone(), effect=Effect.DELETED, expect=found.gone),) if found.gone else ()
+
+
+class MergeWrites(Writes):
+    """The same with MERGE, which reads the target once.
+
+    :cvar deletes_by_source: whether the system's MERGE has ``WHEN NOT MATCHED BY SOURCE``.
+    """
+
+    deletes_by_source: ClassVar[bool] = False
+
+    def upsert(self) -> tuple[Step, ...]:
+        """One MERGE."""
+        return (Step(self._sql.merge(), effect=Effect.MERGED),)
+
+    def apply(self, found: Difference) -> tuple[Step, ...]:
+        """One MERGE, after a DELETE where MERGE cannot delete."""
+        if self.deletes_by_source:
+            steps = (Step(self._sql.merge(deletes=True), effect=Effect.MERGED),)
+            return steps if any(found) else ()
+        return (*self._delete_gone(found), *(self.upsert() if found.new or found.changed else ()))
