@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+import importlib
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-import duckdb
-
-from airflow_elt_provider.connectors.duckdb.destination import DuckdbDestination
-from airflow_elt_provider.connectors.duckdb.settings import DuckdbSettings
-from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
-from airflow_elt_provider.core.secret import Secret
-from airflow_elt_provider.core.table_ref import TableRef
+from airflow_elt_provider.stages.local import LocalStage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
 
-    from airflow_elt_provider.core.protocols import Destination
-    from servers.postgres import PostgresServer
+    from airflow_elt_provider.core.protocols import Destination, Stage
+
+SAME: Final = "same"
+"""The target shows the very text that the source shows."""
+_Server = TypeVar("_Server", bound=AbstractContextManager[Any])
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a target has for a column of `test_types.CASES`.
+
+    :param type: the column's type as the system's catalog spells it; "" where that does not matter.
+    :param texts: what the target shows for the case's values.
+    """
+
+    type: str = ""
+    texts: tuple[str | None, ...] | str = SAME
+
+
+class Servers:
+    """What the candidates of one test process share: every server is started once, when it is first needed."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._stack = ExitStack()
+        self._running: dict[Any, Any] = {}
+
+    def of(self, make: Callable[[], _Server]) -> _Server:
+        """Return the running server that `make` (a class, or a function of a module) makes."""
+        if make not in self._running:
+            self._running[make] = self._stack.enter_context(make())
+        running: _Server = self._running[make]
+        return running
+
+    def close(self) -> None:
+        """Stop them all."""
+        self._stack.close()
 
 
 class DestinationAtWork(Protocol):
@@ -29,8 +59,35 @@ class DestinationAtWork(Protocol):
     def kind(self) -> str:
         """The system's name in the registry."""
 
+    @property
+    def types(self) -> Mapping[str, Shown]:
+        """What is special about a column of `test_types.CASES`; the others show what the source shows."""
+
+    @property
+    def nulled(self) -> Mapping[str, int]:
+        """How many of those values the system has no equal for, by column."""
+
+    @property
+    def keeps_numeric(self) -> bool:
+        """Whether a number without declared precision stays a number."""
+
     def open(self, observe: Callable[[str], None]) -> Destination:
         """Return a destination as a fresh process would make it."""
+
+    def stage(self, folder: Path) -> Stage:
+        """Return the stage that it loads from; `folder` is the test's own."""
+
+    def recipe(self) -> dict[str, Any]:
+        """Return what :func:`reopened` needs in another process, as JSON: ``class`` (``module:name``) and arguments."""
+
+    def name(self, target: str) -> str:
+        """Return the target's name (as `target_table` has it) in the system's own SQL."""
+
+    def text(self, expression: str) -> str:
+        """Return the expression that shows a column, or an expression of columns, as text.
+
+        :param expression: SQL; an identifier that needs quotes comes in double ones.
+        """
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Run a query with the system's own client."""
@@ -41,11 +98,8 @@ class DestinationAtWork(Protocol):
     def version_of(self, target: str) -> object:
         """Return something that changes when the target is written to."""
 
-    def columns(self, target: str) -> list[str]:
-        """Return the target's columns."""
-
-    def rows_or_none(self, target: str) -> int | None:
-        """Return how many rows the target has, None while it does not exist."""
+    def columns(self, target: str) -> dict[str, str]:
+        """Return the target's columns, spelled as the source spells them, and their types; none where it is not."""
 
     def staging_tables(self) -> list[str]:
         """Return staging tables that were left behind."""
@@ -54,120 +108,39 @@ class DestinationAtWork(Protocol):
         """Begin anew: forget the target, all checkpoints and all receipts."""
 
 
-@dataclass
-class PostgresAtWork:
-    """A PostgreSQL database."""
+@dataclass(frozen=True)
+class DestinationCandidate:
+    """A row of `DESTINATIONS`.
 
-    server: PostgresServer
-    dbname: str
-    kind: str = "postgres"
+    :param open: lends one, with nothing in it, given the shared servers and an empty folder.
+    :param unavailable: why there can be none on this machine, None where there can.
+    :param heavy: whether it needs more than Python packages, or minutes: left to `make test-heavy`.
+    :param stride: power cuts happen at every so many moments, beginning elsewhere in each test; 1 is all.
+    :param histories: share of the random histories that are played.
+    :param exceptions: pattern of test names -> why this destination cannot pass them; it must then fail.
+    """
 
-    def open(self, observe: Callable[[str], None]) -> Destination:
-        from airflow_elt_provider.connectors.postgres.destination import PostgresDestination
-
-        settings = PostgresSettings(
-            host=self.server.host, port=self.server.port, dbname=self.dbname, user=self.server.user,
-            password=Secret(self.server.password),
-        )  # fmt: skip
-        return PostgresDestination(settings, observe=observe)
-
-    def query(self, sql: str) -> list[tuple[Any, ...]]:
-        connection = self.server.connect(self.dbname, options="-c TimeZone=UTC")
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(sql)
-                return cursor.fetchall()
-        finally:
-            connection.close()
-
-    def run(self, sql: str) -> None:
-        connection = self.server.connect(self.dbname)
-        with connection, connection.cursor() as cursor:
-            cursor.execute(sql)
-        connection.close()
-
-    def version_of(self, target: str) -> object:
-        return self.query(f"SELECT count(*), max(xmin::text::bigint), max(ctid::text) FROM {target}")
-
-    def columns(self, target: str) -> list[str]:
-        name = TableRef.parse(target).name.replace("'", "''")
-        return [
-            row[0]
-            for row in self.query(f"SELECT column_name FROM information_schema.columns WHERE table_name = '{name}'")
-        ]
-
-    def rows_or_none(self, target: str) -> int | None:
-        if not self.columns(target):
-            return None
-        return int(self.query(f"SELECT count(*) FROM {target}")[0][0])
-
-    def staging_tables(self) -> list[str]:
-        ours = "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        return [
-            row[0] for row in self.query(f"{ours} WHERE n.nspname = '_elt' AND c.relkind = 'r' AND c.relname ~ '[0-9]'")
-        ]
-
-    def wipe(self, target: str) -> None:
-        self.run(f"DROP TABLE IF EXISTS {target}; DROP SCHEMA IF EXISTS _elt CASCADE")
+    open: Callable[[Servers, Path], AbstractContextManager[DestinationAtWork]]
+    unavailable: Callable[[], str | None] = lambda: None
+    heavy: bool = False
+    stride: int = 1
+    histories: float = 1.0
+    exceptions: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass
-class DuckdbAtWork:
-    """A DuckDB file."""
-
-    path: Path
-    kind: str = "duckdb"
-
-    def open(self, observe: Callable[[str], None]) -> Destination:
-        return DuckdbDestination(DuckdbSettings(path=str(self.path)), observe=observe)
-
-    def query(self, sql: str) -> list[tuple[Any, ...]]:
-        with duckdb.connect(str(self.path)) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            return connection.execute(sql).fetchall()
-
-    def run(self, sql: str) -> None:
-        with duckdb.connect(str(self.path)) as connection:
-            connection.execute(sql)
-
-    def version_of(self, target: str) -> object:
-        return self.query(f"SELECT count(*), max(rowid), bit_xor(hash(t)) FROM {target} t")
-
-    def columns(self, target: str) -> list[str]:
-        name = TableRef.parse(target).name.replace("'", "''")
-        return [
-            row[0]
-            for row in self.query(f"SELECT column_name FROM information_schema.columns WHERE table_name = '{name}'")
-        ]
-
-    def rows_or_none(self, target: str) -> int | None:
-        if not self.columns(target):
-            return None
-        return int(self.query(f"SELECT count(*) FROM {target}")[0][0])
-
-    def staging_tables(self) -> list[str]:
-        return []
-
-    def wipe(self, target: str) -> None:
-        self.path.unlink(missing_ok=True)
-        self.path.with_name(self.path.name + ".wal").unlink(missing_ok=True)
+def local_stage(folder: Path) -> Stage:
+    """Return a stage in the test's own folder."""
+    return LocalStage(folder / "stage")
 
 
-@contextmanager
-def postgres(server: PostgresServer, folder: Path) -> Iterator[DestinationAtWork]:
-    """Lend a PostgreSQL destination."""
-    del folder
-    with server.database() as dbname:
-        work = PostgresAtWork(server, dbname)
-        connection = server.connect(dbname)
-        with connection, connection.cursor() as cursor:
-            cursor.execute("CREATE SCHEMA raw")
-        connection.close()
-        yield work
+def made_by(work: object, **arguments: Any) -> dict[str, Any]:
+    """Return the recipe of a destination at work."""
+    return {"class": f"{type(work).__module__}:{type(work).__name__}", **arguments}
 
 
-@contextmanager
-def duckdb_file(server: PostgresServer, folder: Path) -> Iterator[DestinationAtWork]:
-    """Lend a DuckDB destination."""
-    del server
-    yield DuckdbAtWork(folder / "warehouse.duckdb")
+def reopened(recipe: dict[str, Any]) -> DestinationAtWork:
+    """Return the destination at work that another process made: its class's `reopen(**arguments)`."""
+    arguments = dict(recipe)
+    module, _, name = arguments.pop("class").partition(":")
+    found: DestinationAtWork = getattr(importlib.import_module(module), name).reopen(**arguments)
+    return found

@@ -11,9 +11,9 @@ import signal
 import sys
 from pathlib import Path
 
-from servers.postgres import PostgresServer
-from tests.contract.at_work import DuckdbAtWork, PostgresAtWork
+from tests.contract.at_work import reopened
 from tests.contract.faults import Fuse
+from tests.contract.postgres_at_work import ServerElsewhere
 from tests.contract.world import World
 
 
@@ -28,27 +28,12 @@ class DeadlyFuse(Fuse):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class ServerElsewhere(PostgresServer):
-    """A server that another process runs."""
-
-    def __init__(self, port: int, user: str, password: str) -> None:
-        """Point to it."""
-        super().__init__(user=user, password=password)
-        self._there = port
-
-    @property
-    def port(self) -> int:
-        """Its port."""
-        return self._there
-
-
 def main() -> None:
     """Run until the moment comes."""
     told = json.loads(sys.argv[1])
     server = ServerElsewhere(told["port"], told["user"], told["password"])
-    kinds = {"postgres": lambda: PostgresAtWork(server, told["at"]), "duckdb": lambda: DuckdbAtWork(Path(told["at"]))}
     fuse = DeadlyFuse(told["moment"])
-    world = World(server, told["dbname"], Path(told["folder"]), kinds[told["kind"]](), fuse=fuse)
+    world = World(server, told["dbname"], Path(told["folder"]), reopened(told["destination"]), fuse=fuse)
     world.sync(run_id="killed", **told["parameters"])
 
 

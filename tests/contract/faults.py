@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,6 +46,10 @@ class FusedStage:
 
     inner: Stage
     fuse: Fuse
+
+    def __getattr__(self, name: str) -> Any:
+        """Pass on what only some stages have."""
+        return getattr(self.inner, name)
 
     @property
     def root(self) -> str:

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_elt_provider.stages import no_replace
+from airflow_elt_provider.stages.gcs import GcsStage
+from airflow_elt_provider.stages.gcs_settings import GcsStageSettings
 from airflow_elt_provider.stages.local import LocalStage
 from airflow_elt_provider.stages.s3 import S3Stage
 from airflow_elt_provider.stages.s3_settings import S3StageSettings
+from servers.gcs import GcsServer, client_of
 from servers.s3 import S3Server
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 SMALL_PARTS = 5 << 20
 """The smallest parts of an upload that S3 takes, so that tests see several."""
+CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ def open_stage(kind: str, *where: str) -> Stage:
         server = S3Server()
         settings = S3StageSettings(part_bytes=SMALL_PARTS)
         return S3Stage(lambda: server.client(endpoint_url=endpoint), bucket, prefix, settings)
+    if kind == "gcs":
+        url, bucket, prefix = where
+        return GcsStage(lambda: client_of(url), bucket, prefix, GcsStageSettings(chunk_bytes=CHUNK))
     return LocalStage(where[0], publish=getattr(no_replace, kind))
 
 
@@ -68,4 +75,12 @@ def s3(prefix: str) -> Iterator[StageAtWork]:
     """Lend a prefix of a bucket."""
     with S3Server() as server:
         recipe = ("s3", server.endpoint_url, server.create_bucket("elt-contract"), prefix)
+        yield StageAtWork(open_stage(*recipe), recipe)
+
+
+@contextmanager
+def gcs(prefix: str) -> Iterator[StageAtWork]:
+    """Lend a prefix of a bucket of Cloud Storage."""
+    with GcsServer() as server:
+        recipe = ("gcs", server.url, server.create_bucket("elt-contract"), prefix)
         yield StageAtWork(open_stage(*recipe), recipe)

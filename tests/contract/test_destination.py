@@ -337,7 +337,9 @@ def test_append_and_merge_do_not_share_a_stream(world: World) -> None:
 def test_a_column_of_the_user_s_own_is_no_news(world: World) -> None:
     """Columns that a user added to the target stay, and nobody complains, not even under 'fail'."""
     world.sync(**MERGE)
-    world.destination.run(f"ALTER TABLE {world.target} ADD COLUMN remark varchar")
+    world.destination.run(
+        f"ALTER TABLE {world.name} ADD COLUMN remark {world.destination.columns(world.target)['name']}"
+    )
     world.run_at_source(CHANGE)
     assert world.sync(on_schema_drift="fail", **MERGE).schema_changes == ()
 
@@ -359,7 +361,7 @@ def test_a_failed_check_keeps_the_whole_load_out(world: World, check: str) -> No
     world.run_at_source("UPDATE item SET name = CASE id WHEN 1 THEN NULL ELSE 'same' END")
     with pytest.raises(DataError):
         world.sync(run_id="checked", checks=[check], **MERGE)
-    assert world.destination.rows_or_none(world.target) in (None, 0)
+    assert not world.destination.columns(world.target) or world.target_rows() == []
     assert world.sync(run_id="checked", **MERGE).inserted == 9
 
 
@@ -497,7 +499,7 @@ def test_intervals_of_numbers_are_no_intervals_of_text(world: World) -> None:
     """Where a number is kept as text an interval is refused, and right with a type that fits."""
     world.run_at_source("ALTER TABLE item ADD COLUMN n numeric; UPDATE item SET n = id + 5")
     backfill = {"capture": "cursor", "cursor_column": "n", "mode": "append"}
-    if world.destination.kind == "duckdb":
+    if not world.destination.keeps_numeric:
         with pytest.raises(DataError, match="as text"):
             world.sync(interval=("6", "9"), **backfill)
         world.target = "raw.typed_interval"
@@ -510,7 +512,7 @@ def test_intervals_of_numbers_are_no_intervals_of_text(world: World) -> None:
 def test_a_target_that_was_dropped_is_not_half_filled(world: World) -> None:
     """A cursor stream whose target is gone asks for a full refresh."""
     world.sync(**MERGE)
-    world.destination.run(f"DROP TABLE {world.target}")
+    world.destination.run(f"DROP TABLE {world.name}")
     world.run_at_source(CHANGE)
     with pytest.raises(ConfigurationError, match="full_refresh"):
         world.sync(**MERGE)
@@ -562,8 +564,7 @@ def test_a_damaged_file_is_extracted_again(world: World) -> None:
     """A retried extract does not trust a manifest whose files were cut short, nor one that is none."""
     job = world.job(run_id="retry", **MERGE)
     first = steps(world, job)
-    for path in (world.folder / "stage").rglob("part-*"):
-        path.write_bytes(path.read_bytes()[:-10])
+    world.damage_files()
     second = steps(world, world.job(run_id="retry", **MERGE))
     assert second.uri != first.uri
     assert world.sync(run_id="retry", **MERGE).inserted == 9

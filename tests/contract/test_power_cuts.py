@@ -1,7 +1,8 @@
 """The power goes at every moment of a load, one after the other: before and after each statement and each file.
 
 After every cut the same run is retried, as Airflow would, and then the source and the target must agree and every
-row must have arrived exactly once.
+row must have arrived exactly once. Where the destination is slow, each test cuts at some of the moments only, and the
+write modes at different ones.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def test_no_cut_loses_or_repeats_a_row(world: World, mode: str, *, again: bool) 
     result = world.sync(run_id="today", **MODES[mode])
     moments = list(world.fuse.moments)
     assert len(moments) > 8, "the fuse must see the destination's statements and the stage's files"
-    for number in range(1, len(moments) + 1):
+    for number in range(1 + list(MODES).index(mode) % world.stride, len(moments) + 1, world.stride):
         setting_out(world, number, mode, again=again)
         with world.blowing_at(number), pytest.raises(PowerCutError):
             world.sync(run_id="today", **MODES[mode])

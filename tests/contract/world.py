@@ -12,7 +12,6 @@ from airflow_elt_provider.connectors.postgres.source import PostgresSource
 from airflow_elt_provider.core.load import RunIdentity
 from airflow_elt_provider.core.request import extraction, merging
 from airflow_elt_provider.engine.sync import Sync
-from airflow_elt_provider.stages.local import LocalStage
 from tests.contract.faults import Fuse, FusedStage
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_elt_provider.core.protocols import Stage
     from airflow_elt_provider.engine.merge import SyncResult
     from servers.postgres import PostgresServer
-    from tests.contract.candidates import DestinationAtWork
+    from tests.contract.at_work import DestinationAtWork
 
 CREATE = """
 CREATE TABLE item (
@@ -47,7 +46,9 @@ MIRROR: dict[str, Any] = {"capture": "full", "mode": "merge", "deletes": "hard"}
 class World:
     """Everything one test needs.
 
-    :param target: as its own destination names it.
+    :param target: as `target_table` has it.
+    :param stride: see `DestinationCandidate`.
+    :param histories: see `DestinationCandidate`.
     """
 
     server: PostgresServer
@@ -57,6 +58,8 @@ class World:
     table: str = "public.item"
     target: str = "raw.item"
     fuse: Fuse = field(default_factory=Fuse)
+    stride: int = 1
+    histories: float = 1.0
 
     # --- the source ---
 
@@ -88,7 +91,7 @@ class World:
 
     def stage(self) -> Stage:
         """Return the stage, with the fuse in it."""
-        return FusedStage(LocalStage(self.folder / "stage"), self.fuse)
+        return FusedStage(self.destination.stage(self.folder), self.fuse)
 
     def job(self, *, run_id: str = "", generation: int = 0, task_id: str = "sync", **parameters: Any) -> Sync:
         """Return one run's sync, as a fresh process would make it."""
@@ -109,8 +112,21 @@ class World:
 
     def target_rows(self, columns: str = "id, name, amount", where: str = "true") -> list[tuple[str | None, ...]]:
         """Return the target's rows as text, in order."""
-        items = ", ".join(f"CAST({column.strip()} AS varchar)" for column in columns.split(","))
-        return sorted(self.destination.query(f"SELECT {items} FROM {self.target} WHERE {where}"), key=str)
+        items = ", ".join(self.destination.text(column.strip()) for column in columns.split(","))
+        return sorted(self.destination.query(f"SELECT {items} FROM {self.name} WHERE {where}"), key=str)
+
+    @property
+    def name(self) -> str:
+        """The target's name in its system's SQL."""
+        return self.destination.name(self.target)
+
+    def damage_files(self) -> None:
+        """Cut the staged files short."""
+        stage = self.destination.stage(self.folder)
+        for stored in [file for file in stage.list() if "/part-" in file.uri]:
+            data = stage.read(stored.uri)[:-10]
+            stage.delete([stored.uri])
+            assert stage.put_if_absent(stored.uri.removeprefix(f"{stage.root}/"), data)
 
     @contextmanager
     def blowing_at(self, moment: int) -> Iterator[None]:
