@@ -51,23 +51,11 @@ def stage(uri: str, conn_id: str | None) -> Stage:
 
 
 def _settings(row: System, parts: ConnectionParts) -> Any:
-    if row.name == "postgres":
-        from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
-
-        own = {
-            "host": parts.host, "port": parts.port, "user": parts.login, "password": parts.password,
-            "dbname": parts.schema,
-        }  # fmt: skip
-        return PostgresSettings.parse({**own, **parts.extra})
-    if row.name == "duckdb":
-        from airflow_elt_provider.connectors.duckdb.settings import DuckdbSettings
-
-        # duckdb:///data/lake.duckdb as a URI has the path where others have the schema; as JSON it is the host.
-        path = parts.host or (f"/{parts.schema}" if parts.schema else "")
-        return DuckdbSettings.parse({"path": path, **parts.extra})
-    raise ConfigurationError(
-        f"The command line cannot read connections of type {parts.conn_type!r}.", hint="use the operators"
-    )
+    if not row.settings:
+        raise ConfigurationError(
+            f"The command line cannot read connections of type {parts.conn_type!r}.", hint="use the operators"
+        )
+    return resolve(row.settings, row)(parts)
 
 
 def _s3(kind: Any, row: StageKind, uri: str, parts: ConnectionParts | None) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_elt_provider.core.connection import ConnectionParts
 from airflow_elt_provider.errors import ConfigurationError
 
 
@@ -65,3 +66,10 @@ def _converted(name: str, value: object) -> Any:
         raise ConfigurationError(
             f"{name}={value!r} of the DuckDB connection is not a number.", hint="give a number"
         ) from None
+
+
+def of_connection(parts: ConnectionParts) -> DuckdbSettings:
+    """Read a connection without Airflow; see :meth:`DuckdbSettings.parse`."""
+    # duckdb:///data/lake.duckdb as a URI has the path where others have the schema; as JSON it is the host.
+    path = parts.host or (f"/{parts.schema}" if parts.schema else "")
+    return DuckdbSettings.parse({"path": path, **parts.extra})

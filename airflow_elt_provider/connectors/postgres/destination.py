@@ -57,7 +57,10 @@ class PostgresDestination:
     :param observe: called before each statement with its SQL, and with "" when it is done.
     """
 
-    capabilities: Final = Capabilities(Commit.TRANSACTION, frozenset({"file", "s3"}))
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return _CAPABILITIES
 
     def __init__(self, settings: PostgresSettings, *, observe: Observe | None = None) -> None:
         self._server = PostgresServer(settings, observe)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import psycopg2
 from psycopg2.extensions import make_dsn
 
+from airflow_elt_provider.core.connection import ConnectionParts
 from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import ConfigurationError
 
@@ -69,6 +70,14 @@ class PostgresSettings:
 
     def __str__(self) -> str:
         return f"{self.user}@{self.host}:{self.port}/{self.dbname}"
+
+
+def of_connection(parts: ConnectionParts) -> PostgresSettings:
+    """Read a connection without Airflow; see :meth:`PostgresSettings.parse`."""
+    own = {
+        "host": parts.host, "port": parts.port, "user": parts.login, "password": parts.password, "dbname": parts.schema,
+    }  # fmt: skip
+    return PostgresSettings.parse({**own, **parts.extra})
 
 
 _CONVERTERS: Final[Mapping[str, type]] = {
