@@ -91,6 +91,11 @@ class Dialect:
         """Return the expression over ``r`` for a column's exceptional value as text, or NULL."""
         raise NotImplementedError
 
+    def parses(self, column: Column) -> bool:
+        """Whether staged texts of the column are read as values of another kind, which may have no equal for some."""
+        del column
+        return False
+
     def comparable(self, expression: str, type_: str) -> str:
         """Return an expression that is equal exactly when two values are the same."""
         del type_

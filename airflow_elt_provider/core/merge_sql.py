@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -114,14 +114,20 @@ class MergeSql:
             f"WHERE {d.differ(d.comparable(own, arriving), d.comparable(back, arriving))}"
         )
 
-    def nulled(self, column: Column) -> Sql:
-        """How many exceptional values of a column the destination holds as NULL."""
-        text = self.dialect.exact_text(column)
-        return Sql(
-            f"SELECT count(*) FROM {self.dialect.staging(self.load)} _elt_r "
-            f"WHERE _elt_r.{self.dialect.quote(EXACT)} IS NOT NULL AND {text} IS NOT NULL "
-            f"AND {self._value(column)} IS NULL"
+    def nulled(self, columns: Sequence[Column]) -> Sql:
+        """How many values of each of these columns the destination holds as NULL for want of an equal."""
+        counts = (
+            self.dialect.count_if(f"({self._some(column)}) AND {self._value(column)} IS NULL") for column in columns
         )
+        return Sql(f"SELECT {', '.join(counts)} FROM {self.dialect.staging(self.load)} _elt_r")
+
+    def _some(self, column: Column) -> str:
+        """Return the condition that the source has a value."""
+        some = [f"_elt_r.{self.dialect.quote(column.name)} IS NOT NULL"] if self.dialect.parses(column) else []
+        if self.load.manifest.has_exact:
+            exact = f"_elt_r.{self.dialect.quote(EXACT)}"
+            some.append(f"{exact} IS NOT NULL AND {self.dialect.exact_text(column)} IS NOT NULL")
+        return " OR ".join(some)
 
     def violations(self, check: NotNull | Unique | SqlCheck) -> Sql:
         """How many rows (or groups) break a check."""

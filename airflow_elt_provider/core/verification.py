@@ -105,10 +105,11 @@ class Verification:
 
     def nulled(self) -> dict[str, int]:
         """Return how many values of each column the destination will hold as NULL for want of an equal."""
-        if not self.load.manifest.has_exact:
+        asked = [column for column in self.sql.columns if self.load.manifest.has_exact or self.dialect.parses(column)]
+        if not asked:
             return {}
-        found = {column.name: self.number(self.sql.nulled(column)) for column in self.sql.columns}
-        return {name: count for name, count in found.items() if count}
+        counts = self.session.query(self.sql.nulled(asked))[0]
+        return {column.name: int(count) for column, count in zip(asked, counts, strict=True) if count}
 
     def difference(self) -> Difference:
         """Return how a complete load differs from the target."""

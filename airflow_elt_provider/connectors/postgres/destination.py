@@ -20,8 +20,9 @@ from airflow_elt_provider.connectors.postgres.dialect import PostgresDialect
 from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
 from airflow_elt_provider.connectors.postgres.snapshot import server_identity
 from airflow_elt_provider.core.checkpoint import Checkpoint
+from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.drift import SchemaChange
-from airflow_elt_provider.core.evolve import evolve
+from airflow_elt_provider.core.evolve import Evolution, evolve
 from airflow_elt_provider.core.load import Load
 from airflow_elt_provider.core.protocols import Capabilities, Commit, Stage
 from airflow_elt_provider.core.publish import Publication
@@ -39,7 +40,12 @@ log = logging.getLogger(__name__)
 
 DEAD_AFTER: Final = timedelta(days=1)
 """Age at which a staging table that no merge came for is dropped."""
-_WORK_MEMORY: Final = "128MB"
+_CAPABILITIES: Final = Capabilities(Commit.TRANSACTION, frozenset({"file", "s3"}))
+_PLANNER: Final = Sql(
+    "SELECT pg_catalog.set_config('work_mem', '128MB', true), pg_catalog.set_config('random_page_cost', '1.1', true)"
+)
+"""Of the merge alone. With the default of 4, which stands for rotating disks, 10,000 changed rows read an index over a
+million rows from end to end (0.9 s) instead of looking each row up (0.15 s)."""
 _ASK_AGAIN: Final = (0.5, 2.0, 5.0)
 """Seconds to wait before each attempt to learn what became of a COMMIT."""
 _RACES: Final = (
@@ -108,7 +114,7 @@ class PostgresDestination:
 
     def _prepare(self, session: PostgresSession, load: Load) -> tuple[SchemaChange, ...]:
         dialect = self.dialect(session)
-        self._ensure_state(session)
+        self._ensure_state(session, load.manifest.stream)
         place = catalog.find(session, load.target)
         load = _at(load, place)
         _refuse_itself(session, load)
@@ -120,8 +126,7 @@ class PostgresDestination:
         if not place.oid and not catalog.has_schema(session, schema):
             session.execute(f"CREATE SCHEMA {dialect.quote(schema)}")
         try:
-            for sql in evolution.ddl:
-                session.execute(sql)
+            self._evolve(session, load, place, evolution)
         except (errors.FeatureNotSupported, errors.WrongObjectType) as error:
             what = " ".join(str(error).split())
             raise ConfigurationError(
@@ -131,7 +136,15 @@ class PostgresDestination:
         session.commit()
         return evolution.changes
 
-    def _ensure_state(self, session: PostgresSession) -> None:
+    def _evolve(self, session: PostgresSession, load: Load, place: catalog.Place, evolution: Evolution) -> None:
+        """Make or change the target."""
+        del load, place
+        for sql in evolution.ddl:
+            session.execute(sql)
+
+    def _ensure_state(self, session: PostgresSession, stream: str) -> None:
+        """Make our own tables where they are missing, those of a stream too."""
+        del stream
         # Asked first: even IF NOT EXISTS wants the privilege to create.
         if not catalog.has_state(session):
             for sql in self.dialect(session).state_tables():
@@ -154,13 +167,16 @@ class PostgresDestination:
         catalog.refuse_long_columns(load)
         self._drop_dead()
         with self._server.session(f"staging load {load.load_id} for {load.target}", "CREATE") as session:
-            self._racing(session, lambda: self._commit_state(session))
-            name = staging.fill(session, self.dialect(session), load, stage)
+            self._racing(session, lambda: self._commit_state(session, load.manifest.stream))
+            name = self._fill(session, load, stage)
             session.commit()
         return name
 
-    def _commit_state(self, session: PostgresSession) -> None:
-        self._ensure_state(session)
+    def _fill(self, session: PostgresSession, load: Load, stage: Stage) -> str:
+        return staging.fill(session, self.dialect(session), load, stage)
+
+    def _commit_state(self, session: PostgresSession, stream: str) -> None:
+        self._ensure_state(session, stream)
         session.commit()
 
     def staged(self, load_id: str) -> str | None:
@@ -225,7 +241,7 @@ class PostgresDestination:
         receipt = read_receipt(session, dialect, load.load_id)
         if receipt is None:
             self._refuse_unstaged(session, load)
-            session.execute(f"SET LOCAL work_mem = '{_WORK_MEMORY}'")
+            session.query(_PLANNER)
             receipt = self._publication(session, _at(load, place), place, changes).run()
         staging.drop(session, dialect, staging.registered(session, dialect, load.load_id))
         return receipt

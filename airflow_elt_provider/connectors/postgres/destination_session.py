@@ -114,15 +114,18 @@ class PostgresServer:
         """
         connection = connect(self.settings)
         try:
-            connection.set_session(isolation_level=ISOLATION_LEVEL_READ_COMMITTED)
             with self._mutex:
                 self._open.add(connection)
             with translate(what, privilege=privilege):
-                yield PostgresSession(connection, self._observe)
+                yield self._begin(connection)
         finally:
             with self._mutex:
                 self._open.discard(connection)
             connection.close()
+
+    def _begin(self, connection: Connection) -> PostgresSession:
+        connection.set_session(isolation_level=ISOLATION_LEVEL_READ_COMMITTED)
+        return PostgresSession(connection, self._observe)
 
     def cancel(self) -> None:
         """Cancel the statements that run; safe from another thread."""

@@ -41,6 +41,16 @@ def fill(session: PostgresSession, dialect: PostgresDialect, load: Load, stage: 
     """
     name = choose_name(session, load)
     session.execute(dialect.create_staging(load, name))
+    rows = copy(session, dialect, load, name, stage)
+    session.execute(dialect.register_staging(), (name, load.load_id, rows))
+    return name
+
+
+def copy(session: PostgresSession, dialect: PostgresDialect, load: Load, name: str, stage: Stage) -> int:
+    """Copy the load's files into a staging table and return how many rows they have.
+
+    :raises DataError: when the files have not as many rows as the manifest says.
+    """
     columns = [column for column, _ in dialect.staging_columns(load)]
     rows = session.copy_in(dialect.copy_staging(load, name), CopyFeed(_batches(load, stage), columns))
     if rows != load.manifest.rows:
@@ -48,8 +58,7 @@ def fill(session: PostgresSession, dialect: PostgresDialect, load: Load, stage: 
             f"The files of {load.manifest_ref.uri} have {rows:,} rows, the manifest lists {load.manifest.rows:,}.",
             hint="clear the load from its extract task on",
         )
-    session.execute(dialect.register_staging(), (name, load.load_id, rows))
-    return name
+    return rows
 
 
 def _batches(load: Load, stage: Stage) -> Iterator[pa.RecordBatch]:
