@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, Self
 import boto3
 from botocore.config import Config
 
+from servers.http_front import Asked, Fault, When
 from servers.processes import LOOPBACK, GuardedProcess, ReservedPort
-from servers.s3_front import Fault, S3Front, When
+from servers.s3_front import S3Front
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -54,6 +55,11 @@ class S3Server:
     def requests(self) -> list[tuple[str, str]]:
         """Method and path of every request since the start, `/bucket/key`, in order of arrival."""
         return self._front.requests
+
+    @property
+    def asked(self) -> list[Asked]:
+        """Every request since the start with its headers, in order of arrival."""
+        return self._front.asked
 
     def __enter__(self) -> Self:
         """Start the server."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from airflow_elt_provider.core.layout import load_file
 from airflow_elt_provider.core.protocols import StoredFile
+from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import DataError, EltError, TransientError
 from airflow_elt_provider.stages.s3_errors import ObjectPlace, answered, s3_errors
 from airflow_elt_provider.stages.s3_settings import S3StageSettings
@@ -263,6 +264,24 @@ class S3Stage:
             if error.response["Error"]["Code"] != "NoSuchUpload":
                 raise
         return f"{place.uri} (unfinished upload)"
+
+    # --- for others ---
+
+    def credentials(self) -> Mapping[str, Secret]:
+        """Return the keys that the stage logs in with, by boto3's names, for a system that reads the bucket itself.
+
+        Where a role was assumed they end; ask again for each use.
+        """
+        with s3_errors(ObjectPlace(self._bucket)):
+            found = self._client._request_signer._credentials  # type: ignore[attr-defined]  # noqa: SLF001 - boto3 has no other way
+            if found is None:
+                return {}
+            keys = found.get_frozen_credentials()
+        given = {
+            "aws_access_key_id": keys.access_key, "aws_secret_access_key": keys.secret_key,
+            "aws_session_token": keys.token,
+        }  # fmt: skip
+        return {name: Secret(value) for name, value in given.items() if value}
 
     # --- names ---
 

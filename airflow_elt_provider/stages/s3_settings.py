@@ -21,6 +21,7 @@ class S3StageSettings:
     :param kms_key_id: key id or ARN for ``aws:kms``; "" for the account's own key.
     :param acl: canned ACL of written files, such as ``bucket-owner-full-control``.
     :param bucket_owner: account number that must own the bucket, else S3 refuses.
+    :param request_payer: ``requester`` for buckets whose requester pays.
     :param checksum: of every request that writes; "" for servers that know none.
     :param part_bytes: size of the parts of an upload.
     :param threads: parts sent at once by one upload.
@@ -33,6 +34,7 @@ class S3StageSettings:
     kms_key_id: str = ""
     acl: str = ""
     bucket_owner: str = ""
+    request_payer: str = ""
     checksum: str = "CRC32"
     part_bytes: int = 16 << 20
     threads: int = 4
@@ -40,6 +42,10 @@ class S3StageSettings:
     abort_uploads: bool = True
 
     def __post_init__(self) -> None:
+        if self.request_payer not in {"", "requester"}:
+            raise ConfigurationError(
+                f"request_payer={self.request_payer!r} is not known.", hint="write 'requester', or leave it out"
+            )
         if self.kms_key_id and self.sse not in {"aws:kms", "aws:kms:dsse"}:
             raise ConfigurationError(
                 f"kms_key_id={self.kms_key_id!r} does not go with sse={self.sse!r}.", hint="set sse='aws:kms'"
@@ -48,7 +54,8 @@ class S3StageSettings:
     @property
     def everywhere(self) -> dict[str, Any]:
         """Arguments of every call."""
-        return {"ExpectedBucketOwner": self.bucket_owner} if self.bucket_owner else {}
+        given = {"ExpectedBucketOwner": self.bucket_owner, "RequestPayer": self.request_payer}
+        return {name: value for name, value in given.items() if value}
 
     @property
     def writing(self) -> dict[str, Any]:

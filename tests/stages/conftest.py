@@ -1,4 +1,4 @@
-"""One S3 for these tests, and a bucket of its own for each that asks."""
+"""One S3 and one Cloud Storage for these tests, and a bucket of its own for each that asks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from servers.gcs import GcsServer
 from servers.s3 import S3Server
 
 if TYPE_CHECKING:
@@ -25,3 +26,17 @@ def bucket(s3_server: S3Server) -> Iterator[str]:
     """Lend an empty bucket, and take all faults away afterwards."""
     yield s3_server.create_bucket(f"elt-{uuid.uuid4().hex}")
     s3_server.heal()
+
+
+@pytest.fixture(scope="session")
+def gcs_server() -> Iterator[GcsServer]:
+    """Run a Cloud Storage."""
+    with GcsServer() as server:
+        yield server
+
+
+@pytest.fixture
+def gcs_bucket(gcs_server: GcsServer) -> Iterator[str]:
+    """Lend an empty bucket of Cloud Storage, and take all faults away afterwards."""
+    yield gcs_server.create_bucket(f"elt-{uuid.uuid4().hex}")
+    gcs_server.heal()

@@ -43,7 +43,7 @@ class DuckdbDestination:
     :param observe: called before each statement with its SQL, and with "" when it is done.
     """
 
-    capabilities: Final = Capabilities(Commit.TRANSACTION, frozenset({"file", "s3"}))
+    capabilities: Final = Capabilities(Commit.TRANSACTION, frozenset({"file", "gs", "s3"}))
 
     def __init__(self, settings: DuckdbSettings, *, observe: Observe | None = None) -> None:
         self._file = DuckdbFile(settings, observe)

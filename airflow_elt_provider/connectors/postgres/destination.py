@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 DEAD_AFTER: Final = timedelta(days=1)
 """Age at which a staging table that no merge came for is dropped."""
-_CAPABILITIES: Final = Capabilities(Commit.TRANSACTION, frozenset({"file", "s3"}))
+_CAPABILITIES: Final = Capabilities(Commit.TRANSACTION, frozenset({"file", "gs", "s3"}))
 _PLANNER: Final = Sql(
     "SELECT pg_catalog.set_config('work_mem', '128MB', true), pg_catalog.set_config('random_page_cost', '1.1', true)"
 )

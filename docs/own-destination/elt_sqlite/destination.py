@@ -56,7 +56,7 @@ class SqliteDestination:
     :param observe: called before each statement with its SQL, and with "" when it is done.
     """
 
-    capabilities: Final = Capabilities(Commit.TRANSACTION, frozenset({"file", "s3"}))
+    capabilities: Final = Capabilities(Commit.TRANSACTION, frozenset({"file", "gs", "s3"}))
 
     def __init__(self, path: str, *, observe: Callable[[str], None] = lambda _: None) -> None:
         self._path, self._observe = path, observe

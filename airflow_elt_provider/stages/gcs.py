@@ -1,0 +1,265 @@
+"""A prefix of a bucket of Google Cloud Storage."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from airflow_elt_provider.core.protocols import StoredFile
+from airflow_elt_provider.errors import DataError, EltError, TransientError
+from airflow_elt_provider.stages.gcs_errors import CREATE, DELETE, GET, LIST, GcsPlace, answered, gcs_errors
+from airflow_elt_provider.stages.gcs_settings import GcsStageSettings
+from airflow_elt_provider.stages.uri import object_key, parse_stage_uri, safe_path, safe_prefix
+from airflow_elt_provider.stages.work_folders import remove_dead, work_folder
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Blob, Bucket, Client
+
+_WRITER: Final = "elt-writer"
+"""Metadata that says which call wrote an object: a writer told "exists", or nothing, knows its own."""
+_DELETE_BATCH: Final = 100
+_PAUSES: Final = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds before each try of a conditional write that lost against an object which is gone again."""
+_KIND: Final = "application/octet-stream"
+_PIECE: Final = 1 << 20
+_CHECKSUM: Final = "crc32c"
+
+
+class GcsStage:
+    """Keeps files below a prefix. Its methods may be called by several threads at once.
+
+    Every write is conditional (``ifGenerationMatch=0``) and carries its CRC32C, which Google compares before
+    the object comes into being.
+
+    :param client_factory: makes the client of ``google-cloud-storage`` on first use.
+    """
+
+    def __init__(self, client_factory: Callable[[], Client], bucket: str, prefix: str = "",
+                 settings: GcsStageSettings = GcsStageSettings()) -> None:  # noqa: B008 - frozen  # fmt: skip
+        uri = parse_stage_uri(f"gs://{bucket}/{prefix}")
+        self._bucket_name, self._prefix = uri.bucket, uri.path
+        self._factory, self._settings = client_factory, settings
+        self._made: Client | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"GcsStage({self.root!r})"
+
+    @property
+    def root(self) -> str:
+        """URI of the prefix."""
+        return f"gs://{self._bucket_name}/{self._prefix}".rstrip("/")
+
+    @property
+    def scheme(self) -> str:
+        """``gs``."""
+        return "gs"
+
+    @property
+    def _client(self) -> Client:
+        with self._lock:
+            if self._made is None:
+                client: Any = self._factory()
+                # For its traces it asks about the bucket in a thread of its own, which takes a permission more.
+                client._bucket_metadata_cache = None  # noqa: SLF001 - None is what it looks for
+                self._made = client
+            return self._made
+
+    @property
+    def _bucket(self) -> Bucket:
+        return self._client.bucket(self._bucket_name, **self._settings.bucket)
+
+    # --- writing ---
+
+    @contextlib.contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """Lend a folder on the worker's disk."""
+        with work_folder(self._settings.work) as folder:
+            yield folder
+
+    def put(self, local: Path, path: str) -> str:
+        """Upload a file, in parts when it is large, remove it here and return its URI.
+
+        :raises DataError: when there is an object already.
+        """
+        place = self._place(safe_path(path))
+        if not self._write(place, partial(self._upload, local, place.key)):
+            raise DataError(
+                f"{place.uri} exists already and is not overwritten.",
+                hint="clear the task: it takes a new name",
+            )
+        local.unlink()
+        return place.uri
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Write a small object unless one is there, in one request."""
+        place = self._place(safe_path(path))
+        return self._write(place, partial(self._insert, place.key, data))
+
+    def _upload(self, local: Path, key: str, writer: str) -> None:
+        blob = self._new(key, writer, checksum_of(local))
+        blob.upload_from_filename(
+            str(local), content_type=_KIND, if_generation_match=0, checksum=None, **self._settings.call
+        )
+
+    def _insert(self, key: str, data: bytes, writer: str) -> None:
+        self._new(key, writer, "").upload_from_string(
+            data, content_type=_KIND, if_generation_match=0, checksum=_CHECKSUM, **self._settings.call
+        )
+
+    def _new(self, key: str, writer: str, checksum: str) -> Blob:
+        blob = self._bucket.blob(key, **self._settings.blob)
+        blob.metadata = {_WRITER: writer}
+        if checksum:
+            blob.crc32c = checksum
+        return blob
+
+    def _write(self, place: GcsPlace, send: Callable[[str], None]) -> bool:
+        """Write unless there is an object, and find out who wrote it when the answer leaves that open.
+
+        A client repeats a request whose answer was lost, and is then told that the object exists.
+        """
+        from google.api_core.exceptions import PreconditionFailed
+
+        writer = uuid4().hex
+        for pause in _PAUSES:
+            time.sleep(pause)
+            try:
+                with gcs_errors(place, CREATE):
+                    send(writer)
+            except TransientError as lost:
+                return self._writer_after(lost, place) == writer
+            except PreconditionFailed:
+                found = self._writer(place)
+                if found is not None:
+                    return found == writer
+            else:
+                return True
+        raise TransientError(f"{place.uri} is being written by others all the time.")
+
+    def _writer(self, place: GcsPlace) -> str | None:
+        """Return who wrote an object ("" for a stranger), or None when there is none."""
+        try:
+            with gcs_errors(place, GET):
+                blob = self._bucket.blob(place.key)
+                blob.reload(**self._settings.call)
+        except FileNotFoundError:
+            return None
+        return str((blob.metadata or {}).get(_WRITER, ""))
+
+    def _writer_after(self, lost: TransientError, place: GcsPlace) -> str:
+        try:
+            writer = self._writer(place)
+        except EltError:
+            raise lost from lost.__cause__
+        if writer is None:
+            raise lost
+        return writer
+
+    # --- reading ---
+
+    def read(self, uri: str) -> bytes:
+        """Return a small object. :raises FileNotFoundError: when it is gone."""
+        place = self._place_of(uri)
+        with gcs_errors(place, GET):
+            data: bytes = self._bucket.blob(place.key).download_as_bytes(checksum=_CHECKSUM, **self._settings.call)
+            return data
+
+    @contextlib.contextmanager
+    def fetch(self, uri: str) -> Iterator[Path]:
+        """Lend a local copy. :raises FileNotFoundError: when the object is gone."""
+        place = self._place_of(uri)
+        with self.workspace() as folder:
+            copy = folder / Path(place.key).name
+            with gcs_errors(place, GET):
+                self._bucket.blob(place.key).download_to_filename(str(copy), checksum=_CHECKSUM, **self._settings.call)
+            yield copy
+
+    def exists(self, uri: str) -> bool:
+        """Whether the object is there."""
+        return self._writer(self._place_of(uri)) is not None
+
+    def list(self, path: str = "") -> Iterator[StoredFile]:
+        """List the objects below ``path`` in order of their keys."""
+        place = self._place(safe_prefix(path))
+        with gcs_errors(place, LIST):
+            blobs = self._client.list_blobs(
+                self._bucket, prefix=f"{place.key}/" if place.key else None,
+                fields="items(name,size,timeCreated),nextPageToken", **self._settings.call,
+            )  # fmt: skip
+            for blob in blobs:
+                if not blob.name.endswith("/"):
+                    yield StoredFile(
+                        f"gs://{self._bucket_name}/{blob.name}", blob.size, blob.time_created.astimezone(UTC)
+                    )
+
+    # --- removing ---
+
+    def delete(self, uris: Sequence[str]) -> None:
+        """Delete objects; all are tried before the first refusal is raised."""
+        places = [self._place_of(uri) for uri in uris]
+        refused: list[Exception] = []
+        for start in range(0, len(places), _DELETE_BATCH):
+            refused += self._delete_some(places[start : start + _DELETE_BATCH])
+        if refused:
+            refused[0].add_note(f"{len(refused)} objects could not be deleted")
+            raise refused[0]
+
+    def _delete_some(self, places: Sequence[GcsPlace]) -> Iterator[Exception]:
+        from google.api_core import exceptions
+
+        told: Any = exceptions.from_http_response
+        retry = self._settings.retry
+        send = partial(self._send_deletes, [place.key for place in places])
+        with gcs_errors(places[0], DELETE):
+            answers = retry(send)() if retry else send()
+        for place, answer in zip(places, answers, strict=True):
+            if answer.ok:
+                continue
+            error = told(answer)
+            translated = answered(error, place, DELETE) or error
+            if not isinstance(translated, FileNotFoundError):
+                yield translated
+
+    def _send_deletes(self, keys: Sequence[str]) -> Sequence[Any]:
+        bucket, batch = self._bucket, self._client.batch(raise_exception=False)
+        with batch:
+            for key in keys:
+                bucket.blob(key).delete(timeout=self._settings.timeout, retry=None)
+        answers: Sequence[Any] = batch._responses  # noqa: SLF001 - the one place where the answers are told
+        return answers
+
+    def collect_garbage(self, older_than: timedelta) -> Sequence[str]:
+        """Remove dead work folders on this worker's disk.
+
+        Unfinished uploads cost nothing and end by themselves after a week.
+        """
+        return remove_dead(self._settings.work, older_than)
+
+    # --- names ---
+
+    def _place(self, path: str) -> GcsPlace:
+        return GcsPlace(self._bucket_name, "/".join(part for part in (self._prefix, path) if part))
+
+    def _place_of(self, uri: str) -> GcsPlace:
+        return self._place(object_key(uri, self.root))
+
+
+def checksum_of(path: Path) -> str:
+    """Return a file's CRC32C as Google writes it."""
+    import google_crc32c
+
+    make: Any = google_crc32c.Checksum
+    checksum = make()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            checksum.update(piece)
+    return base64.b64encode(checksum.digest()).decode()
