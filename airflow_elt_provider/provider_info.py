@@ -5,17 +5,19 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
-from airflow_elt_provider.hooks.forms import DUCKDB, Form
+from airflow_elt_provider.hooks.forms import DUCKDB, HOLOGRES, Form
 from airflow_elt_provider.hooks.remote_forms import REMOTE_FORMS
 
 NAME: Final = "airflow-elt-provider"
 _DOCS: Final = "https://github.com/airflow-elt-provider/airflow-elt-provider/tree/main/docs"
 _PACKAGE: Final = "airflow_elt_provider"
 
-_INTEGRATIONS: Final = (("ELT", ""), ("PostgreSQL", "postgres"), ("DuckDB", "duckdb"), ("Files", "files"),
+_INTEGRATIONS: Final = (("ELT", ""), ("PostgreSQL", "postgres"), ("DuckDB", "duckdb"),
+                        ("Snowflake", "snowflake"), ("BigQuery", "bigquery"), ("Databricks", "databricks"),
+                        ("Hologres", "hologres"), ("Files", "files"),
                         ("Airbyte", "airbyte"), ("Fivetran", "fivetran"), ("Digdag", "digdag"))  # fmt: skip
 _OPERATORS: Final = ("checkpoint", "extract", "stage", "merge", "sync", "discover", "gc", "remote")
-_FORMS: Final = (DUCKDB, *REMOTE_FORMS)
+_FORMS: Final = (DUCKDB, HOLOGRES, *REMOTE_FORMS)
 
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "stage": {

@@ -28,8 +28,12 @@ class System:
     :param hook: its hook, which has ``get_source()`` and ``get_destination()`` as far as there is a class for it.
     :param source: its source, "" when it cannot be read from.
     :param destination: its destination, "" when it cannot be written to.
+    :param settings: a function that makes, without Airflow, of a connection's parts
+        (:class:`~airflow_elt_provider.core.connection.ConnectionParts`) what the classes above take: for the command
+        line. "" when that cannot be.
     :param extra: the optional dependency that brings its driver, "" for none.
     :param distribution: the package whose extra that is.
+    :param files: whether its source reads files (``path``) and not tables.
     """
 
     name: str
@@ -37,8 +41,10 @@ class System:
     hook: str
     source: str = ""
     destination: str = ""
+    settings: str = ""
     extra: str = ""
     distribution: str = "airflow-elt-provider"
+    files: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,13 +89,38 @@ SYSTEMS: Final = (
         hook=f"{_PACKAGE}.hooks.postgres:EltPostgresHook",
         source=f"{_PACKAGE}.connectors.postgres.source:PostgresSource",
         destination=f"{_PACKAGE}.connectors.postgres.destination:PostgresDestination",
+        settings=f"{_PACKAGE}.connectors.postgres.settings:of_connection",
     ),
     System(
         name="duckdb",
         conn_types=("duckdb",),
         hook=f"{_PACKAGE}.hooks.duckdb:EltDuckdbHook",
         destination=f"{_PACKAGE}.connectors.duckdb.destination:DuckdbDestination",
+        settings=f"{_PACKAGE}.connectors.duckdb.settings:of_connection",
         extra="duckdb",
+    ),
+    System(
+        name="snowflake",
+        conn_types=("snowflake",),
+        hook=f"{_PACKAGE}.hooks.snowflake:EltSnowflakeHook",
+        destination=f"{_PACKAGE}.connectors.snowflake.destination:SnowflakeDestination",
+        settings=f"{_PACKAGE}.connectors.snowflake.settings:of_connection",
+        extra="snowflake",
+    ),
+    System(
+        name="hologres",
+        conn_types=("hologres",),
+        hook=f"{_PACKAGE}.hooks.hologres:EltHologresHook",
+        destination=f"{_PACKAGE}.connectors.hologres.destination:HologresDestination",
+        settings=f"{_PACKAGE}.connectors.hologres.settings:of_connection",
+    ),
+    System(
+        name="files",
+        conn_types=("aws", "google_cloud_platform", "fs"),
+        hook=f"{_PACKAGE}.hooks.files:EltFilesHook",
+        source=f"{_PACKAGE}.connectors.files.source:FilesSource",
+        settings=f"{_PACKAGE}.cli.systems:files_of_connection",
+        files=True,
     ),
 )
 STAGES: Final = (
@@ -105,6 +136,13 @@ STAGES: Final = (
         hook=f"{_PACKAGE}.hooks.files:EltFilesHook",
         stage=f"{_PACKAGE}.stages.s3:S3Stage",
         extra="amazon",
+    ),
+    StageKind(
+        scheme="gs",
+        conn_type="google_cloud_platform",
+        hook=f"{_PACKAGE}.hooks.files:EltFilesHook",
+        stage=f"{_PACKAGE}.stages.gcs:GcsStage",
+        extra="google",
     ),
 )
 REMOTES: Final = (
@@ -195,6 +233,19 @@ def find_system(conn_type: str, conn_id: str, role: str) -> System:
         f"Connection {conn_id!r} has type {conn_type!r}, which is no {role}.",
         hint=f"use a connection of one of these types: {known}",
     )
+
+
+def refuse_tables_only(conn_type: str, conn_id: str) -> None:
+    """Refuse to read files through a connection that leads to tables.
+
+    :raises ConfigurationError: names the connection, its type, and the types that would do.
+    """
+    if not find_system(conn_type, conn_id, "source").files:
+        known = ", ".join(sorted(kind for row in systems() if row.files for kind in row.conn_types))
+        raise ConfigurationError(
+            f"Connection {conn_id!r} has type {conn_type!r}: it leads to tables, and path names files.",
+            hint=f"use a connection of one of these types: {known}; or source_table, or query, instead of path",
+        )
 
 
 def find_stage(uri: str) -> StageKind:

@@ -13,31 +13,21 @@ is accepted and not enforced; there is no authentication.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 import requests
 
+from servers.environments import Environment
 from servers.processes import LOOPBACK, GuardedProcess, ReservedPort
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-REQUIREMENTS: Final = Path(__file__).with_name("requirements-bigquery.txt")
 LAUNCH: Final = Path(__file__).with_name("bigquery_launch.py")
-ENVIRONMENT: Final = Path(__file__).parents[1] / ".cache" / "bigquery-venv"
-PYTHONS: Final = ("3.13", ">=3.12")  # the emulator declares 3.13 alone, and runs on 3.12 too
+ENVIRONMENT: Final = Environment("bigquery", pythons=("3.13", ">=3.12"))  # it declares 3.13, and runs on 3.12
 START_SECONDS: Final = 60.0
 QUERY_SECONDS: Final = 60.0
 
@@ -145,7 +135,7 @@ class BigQueryServer:
             try:
                 if requests.get(f"{self.rest}/datasets", timeout=5).ok:
                     return
-            except requests.ConnectionError:
+            except requests.RequestException:
                 pass
             time.sleep(0.05)
         process.stop()
@@ -157,49 +147,12 @@ class BigQueryServer:
 
 def unavailable() -> str | None:
     """Return why there can be no BigQuery server here; None where there can."""
-    if _up_to_date() or interpreter():
-        return None
-    return "no Python 3.12 or newer on this machine, which the BigQuery emulator needs"
-
-
-@cache
-def interpreter() -> str | None:
-    """Return a Python for the emulator, None where the machine has none."""
-    for wanted in PYTHONS:
-        find = [_uv(), "python", "find", "--no-python-downloads", "--no-project", wanted]
-        found = _output(find) or _by_pyenv(wanted)
-        if found:
-            return found
-    return None
+    return ENVIRONMENT.unavailable()
 
 
 def prepare() -> Path:
     """Return the Python of the emulator's environment, which is made where it is missing or out of date."""
-    python = ENVIRONMENT / "bin" / "python"
-    if _up_to_date():
-        return python
-    with _alone():
-        if not _up_to_date():
-            base = interpreter()
-            if base is None:
-                raise RuntimeError(str(unavailable()))
-            shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-            _install(base, python)
-            (ENVIRONMENT / ".installed").write_text(_wanted())
-    return python
-
-
-def _install(base: str, python: Path) -> None:
-    """Install with uv, or with pip, which can be told to ignore that another Python is declared."""
-    if problem := _problem([_uv(), "venv", "--quiet", "--python", base, str(ENVIRONMENT)], {}):
-        raise RuntimeError(f"no environment for the BigQuery emulator: {problem}")
-    what = ["--quiet", "--no-deps", "-r", str(REQUIREMENTS)]
-    by_uv = _problem([_uv(), "pip", "install", "--python", str(python), *what], _like_pip())
-    if not by_uv:
-        return
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--ignore-requires-python", *what]
-    if by_pip := _problem(pip, {}):
-        raise RuntimeError(f"the BigQuery emulator cannot be installed: {by_uv}\n{by_pip}")
+    return ENVIRONMENT.prepare()
 
 
 def _home(directory: Path) -> Path:
@@ -207,68 +160,8 @@ def _home(directory: Path) -> Path:
     home = directory / "home"
     system = {"linux": "linux", "darwin": "osx"}[sys.platform]
     machine = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}[platform.machine()]
-    for file in ENVIRONMENT.glob("lib/*/site-packages/duckdb_extension_*/extensions/v*/*.duckdb_extension"):
+    for file in ENVIRONMENT.folder.glob("lib/*/site-packages/duckdb_extension_*/extensions/v*/*.duckdb_extension"):
         folder = home / ".duckdb" / "extensions" / file.parent.name / f"{system}_{machine}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / file.name).symlink_to(file)
     return home
-
-
-def _wanted() -> str:
-    return hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
-
-
-def _up_to_date() -> bool:
-    stamp = ENVIRONMENT / ".installed"
-    return (ENVIRONMENT / "bin" / "python").exists() and stamp.exists() and stamp.read_text() == _wanted()
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Keep other processes from making the environment at the same time."""
-    ENVIRONMENT.parent.mkdir(exist_ok=True)
-    with ENVIRONMENT.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _uv() -> str:
-    beside = Path(sys.executable).with_name("uv")
-    return str(beside) if beside.exists() else "uv"
-
-
-def _by_pyenv(wanted: str) -> str | None:
-    """Return pyenv's newest Python of that version: its shims, which uv finds, run only the chosen one."""
-    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    fitting: dict[tuple[int, ...], str] = {}
-    for python in root.glob("versions/3.*/bin/python"):
-        words = python.parts[-3].split(".")
-        version = tuple(int(word) for word in words if word.isdecimal())
-        if version >= (3, 12) if wanted.startswith(">=") else python.parts[-3].startswith(f"{wanted}."):
-            fitting[version] = str(python)
-    return fitting[max(fitting)] if fitting else None
-
-
-def _like_pip() -> dict[str, str]:
-    """Return pip's settings under the names that uv reads."""
-    pairs = {"INDEX_URL": "DEFAULT_INDEX", "EXTRA_INDEX_URL": "INDEX", "FIND_LINKS": "FIND_LINKS"}
-    settings = {f"UV_{uv}": os.environ[f"PIP_{pip}"] for pip, uv in pairs.items() if os.environ.get(f"PIP_{pip}")}
-    if os.environ.get("PIP_CERT"):
-        settings["SSL_CERT_FILE"] = os.environ["PIP_CERT"]
-    return {name: value for name, value in settings.items() if name not in os.environ}
-
-
-def _output(command: list[str]) -> str:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    except FileNotFoundError:
-        return ""
-
-
-def _problem(command: list[str], env: dict[str, str]) -> str:
-    """Run a command; return what went wrong, nothing when it went well."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **env})
-    except FileNotFoundError as error:
-        return str(error)
-    return (done.stderr.strip() or f"exit status {done.returncode}")[-2000:] if done.returncode else ""

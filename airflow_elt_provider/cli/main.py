@@ -20,8 +20,8 @@ EXIT_TRANSIENT: Final = 75
 """EX_TEMPFAIL of sysexits.h: the same command may go well later."""
 
 _OF_EXTRACTION: Final = (
-    "source_table", "query", "where", "cursor_column", "mode", "deletes", "primary_key", "interval", "full_refresh",
-    "columns", "exclude_columns", "parallelism",
+    "source_table", "query", "path", "where", "cursor_column", "mode", "deletes", "primary_key", "interval",
+    "full_refresh", "columns", "exclude_columns", "parallelism",
 )  # fmt: skip
 _OF_MERGING: Final = (
     "on_schema_drift", "max_delete_ratio", "min_deletes_for_ratio", "allow_empty", "table_options",
@@ -66,6 +66,7 @@ def _add_sync(parser: argparse.ArgumentParser) -> None:
     add("--source-conn-id", required=True)
     add("--source-table", help='schema.table, odd names in double quotes: public."Odd.Table"')
     add("--query", help="a SELECT instead of a table")
+    add("--path", help="files instead of a table: s3://bucket/folder/*.csv, or an absolute path")
     add("--where", help="an extra predicate in the source's SQL")
     add("--destination-conn-id", required=True)
     add("--target-table", required=True)
@@ -108,7 +109,7 @@ def _sync(arguments: argparse.Namespace) -> dict[str, Any]:
     from airflow_elt_provider.engine.sync import Sync, default_stream
 
     target = TableRef.parse(arguments.target_table)
-    what = arguments.source_table or "query"
+    what = arguments.source_table or ("query" if arguments.path is None else "files")
     stream = arguments.stream or default_stream(arguments.source_conn_id, what, target)
     capture = arguments.capture
     if arguments.cursor_lag is not None:
@@ -125,8 +126,8 @@ def _sync(arguments: argparse.Namespace) -> dict[str, Any]:
     )  # fmt: skip
     run = RunIdentity("elt", arguments.run_id or uuid.uuid4().hex, "sync")
     sync = Sync(
-        plan, into, run, source(arguments.source_conn_id), stage(arguments.stage, arguments.stage_conn_id),
-        destination(arguments.destination_conn_id),
+        plan, into, run, source(arguments.source_conn_id, arguments.path),
+        stage(arguments.stage, arguments.stage_conn_id), destination(arguments.destination_conn_id),
     )  # fmt: skip
     return sync.execute().to_json()
 

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_elt_provider.core.connection import ConnectionParts
 from airflow_elt_provider.core.protocols import Destination, Source, Stage
 from airflow_elt_provider.errors import ConfigurationError
-from airflow_elt_provider.registry import StageKind, System, find_stage, find_system, missing_extra, resolve
+from airflow_elt_provider.registry import (
+    StageKind,
+    System,
+    find_stage,
+    find_system,
+    missing_extra,
+    refuse_tables_only,
+    resolve,
+)
+
+if TYPE_CHECKING:
+    from airflow_elt_provider.connectors.files.settings import FilesSettings
+
+_OF_S3: Final = ("acl", "bucket_owner", "kms_key_id", "request_payer", "sse")
 
 
 def connection(conn_id: str) -> ConnectionParts:
@@ -26,9 +39,14 @@ def connection(conn_id: str) -> ConnectionParts:
     return ConnectionParts.parse(conn_id, text)
 
 
-def source(conn_id: str) -> Source:
-    """Return the source behind a connection. :raises ConfigurationError: when its type is no source."""
+def source(conn_id: str, path: str | None = None) -> Source:
+    """Return the source behind a connection.
+
+    :raises ConfigurationError: when its type is no source, or none of files where a path names some.
+    """
     parts = connection(conn_id)
+    if path is not None:
+        refuse_tables_only(parts.conn_type, conn_id)
     row = find_system(parts.conn_type, conn_id, "source")
     made: Source = resolve(row.source, row)(_settings(row, parts))
     return made
@@ -44,9 +62,26 @@ def destination(conn_id: str) -> Destination:
 
 def stage(uri: str, conn_id: str | None) -> Stage:
     """Return the stage at a URI. :raises ConfigurationError: when nothing is known for its scheme."""
+    return _stage(uri, connection(conn_id) if conn_id else None)
+
+
+def files_of_connection(parts: ConnectionParts) -> FilesSettings:
+    """Return how files are read through a connection."""
+    from airflow_elt_provider.connectors.files.settings import SCHEMES, FilesSettings
+
+    return FilesSettings(parts.conn_id, SCHEMES[parts.conn_type], lambda uri: _stage(uri, parts))
+
+
+def _stage(uri: str, parts: ConnectionParts | None) -> Stage:
     row = find_stage(uri)
     kind = resolve(row.stage, row)
-    made: Stage = _s3(kind, row, uri, connection(conn_id) if conn_id else None) if row.scheme == "s3" else kind(uri)
+    made: Stage
+    if row.scheme == "s3":
+        made = _s3(kind, row, uri, parts)
+    elif row.scheme == "gs":
+        made = _gcs(kind, row, uri, parts)
+    else:
+        made = kind(uri)
     return made
 
 
@@ -74,10 +109,23 @@ def _s3(kind: Any, row: StageKind, uri: str, parts: ConnectionParts | None) -> A
         region_name=extra.get("region_name"), profile_name=extra.get("profile_name"),
     )  # fmt: skip
     place = parse_stage_uri(uri)
-    settings = S3StageSettings(**{name: extra[name] for name in ("sse", "kms_key_id", "acl") if extra.get(name)})
+    settings = S3StageSettings(**{name: extra[name] for name in _OF_S3 if extra.get(name)})
     return kind(
         lambda: session.client("s3", endpoint_url=extra.get("endpoint_url")), place.bucket, place.path, settings
     )
+
+
+def _gcs(kind: Any, row: StageKind, uri: str, parts: ConnectionParts | None) -> Any:
+    try:
+        from airflow_elt_provider.stages.gcs_login import client
+    except ModuleNotFoundError as error:
+        raise missing_extra(row, "google.cloud.storage") from error
+    from airflow_elt_provider.stages.gcs_settings import GcsStageSettings
+    from airflow_elt_provider.stages.uri import parse_stage_uri
+
+    extra: dict[str, Any] = dict(parts.extra) if parts else {}
+    place = parse_stage_uri(uri)
+    return kind(lambda: client(extra), place.bucket, place.path, GcsStageSettings.parse(extra))
 
 
 def _revealed(parts: ConnectionParts | None) -> str | None:

@@ -67,8 +67,9 @@ class Guards:
 
 @dataclass(frozen=True, kw_only=True)
 class Extraction:
-    """What to read from the source. Exactly one of ``table`` and ``query`` is set.
+    """What to read from the source. Exactly one of ``table``, ``query`` and ``path`` is set.
 
+    :param path: files, by a URI or an absolute path with wildcards.
     :param where: an extra predicate in the source's SQL.
     :param columns: source columns to take, in this order; None for all.
     :param rename: source name -> name in the target.
@@ -80,6 +81,7 @@ class Extraction:
     stream: str
     table: TableRef | None = None
     query: str | None = None
+    path: str | None = None
     where: str | None = None
     columns: tuple[str, ...] | None = None
     exclude_columns: tuple[str, ...] = ()
@@ -100,12 +102,20 @@ class Extraction:
 
     def _rules(self) -> list[tuple[bool, str, str]]:
         cursor = isinstance(self.capture, Cursor)
+        given = [origin for origin in (self.table, self.query, self.path) if origin is not None]
+        files = self.path is not None
         reserved = sorted(RESERVED & {*self.rename.values()})
         replaces_part = self.mode is WriteMode.REPLACE and cursor and self.interval is None
         deletes = self.deletes is not DeleteMode.IGNORE
         return [
-            ((self.table is None) == (self.query is None), "give exactly one of source_table and query.",
-             "name the table or the query"),
+            (len(given) != 1, "give exactly one of source_table, query and path.",
+             "name the table, the query or the files"),
+            (files and cursor, "files have no cursor column: all files that match are read, whole.",
+             "use capture='full', and narrow the path"),
+            (files and self.where is not None, "where is SQL, and files are read whole.",
+             "leave where out; filter with a view of the target, or narrow the path"),
+            (files and self.parallelism > 1, "files are read one after the other in this version.",
+             "leave parallelism at 1"),
             (replaces_part, "mode='replace' with capture='cursor' would throw away every row that did not change.",
              "use mode='merge', or capture='full', or give an interval"),
             (self.interval is not None and not cursor, "interval needs a cursor column.",
@@ -123,8 +133,8 @@ class Extraction:
 
     @property
     def source(self) -> str:
-        """The source's text for logs and errors: the table's name, or the query."""
-        return str(self.table) if self.table else f"query {self.query!r}"
+        """The source's text for logs and errors: the table's name, the files' path, or the query."""
+        return str(self.table or self.path or f"query {self.query!r}")
 
     def target_name(self, column: str) -> str:
         """Return the name that a source column has in the target."""

@@ -36,11 +36,13 @@ class Capabilities:
     :param commit: how it commits.
     :param reads: schemes of the stages it can load from.
     :param table_options: what ``table_options`` may say when it creates a target.
+    :param remedy: of a ``guarded`` destination: the setting with which it would commit by transactions.
     """
 
     commit: Commit
     reads: frozenset[str]
     table_options: frozenset[str] = frozenset()
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,16 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file as a stage lists it."""
+    """A file as a stage lists it.
+
+    :param version: what another content of the same name would change, beside size and time; "" where the store has
+        no such thing.
+    """
 
     uri: str
     bytes: int
     modified: datetime
+    version: str = ""
 
 
 class Stage(Protocol):

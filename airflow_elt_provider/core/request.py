@@ -19,6 +19,7 @@ def extraction(  # noqa: PLR0913 - one parameter each of SyncTableOperator
     stream: str,
     source_table: str | TableRef | None = None,
     query: str | None = None,
+    path: str | None = None,
     where: str | None = None,
     capture: str | Capture | dict[str, Any] | None = None,
     cursor_column: str | None = None,
@@ -42,7 +43,7 @@ def extraction(  # noqa: PLR0913 - one parameter each of SyncTableOperator
     return Extraction(
         stream=stream,
         table=None if source_table is None else TableRef.of(source_table),
-        query=query, where=(where or "").strip() or None,
+        query=query, path=path, where=(where or "").strip() or None,
         capture=parse_capture(capture, cursor_column),
         mode=parse_mode(mode), deletes=parse_deletes(deletes),
         primary_key=None if primary_key is None else names(primary_key, "primary_key"),

@@ -8,8 +8,9 @@ from typing import Any
 
 from airflow_elt_provider.core.load import Load, StagingRef
 from airflow_elt_provider.core.manifest import Manifest, ManifestRef
+from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.plan import Merging
-from airflow_elt_provider.core.protocols import Destination, Stage
+from airflow_elt_provider.core.protocols import Commit, Destination, Stage
 from airflow_elt_provider.core.receipt import Receipt
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.core.verification import refuse_count
@@ -92,6 +93,23 @@ def refuse_options(merging: Merging, destination: Destination) -> None:
             )
 
 
+def refuse_unsafe(target: TableRef, mode: WriteMode, deletes: DeleteMode, destination: Destination) -> None:
+    """Refuse what cannot be repeated safely where a destination has no transactions.
+
+    :raises ConfigurationError: names the setting that would allow it.
+    """
+    capabilities = destination.capabilities
+    if capabilities.commit is not Commit.GUARDED:
+        return
+    what = f"mode={mode.value!r}" if mode is not WriteMode.MERGE else f"deletes={deletes.value!r}"
+    if mode is not WriteMode.MERGE or deletes is DeleteMode.HARD:
+        raise ConfigurationError(
+            f"{target}: {what} needs transactions, and this destination works without them: a load that broke off "
+            "half-way could lose or repeat rows.",
+            hint=f"{capabilities.remedy}; or use mode='merge' with deletes='ignore' or 'soft'".lstrip("; "),
+        )
+
+
 def stage_load(ref: ManifestRef, target: TableRef, destination: Destination, stage: Stage) -> StagingRef:
     """Bring a load's files into a staging table of its own.
 
@@ -104,6 +122,7 @@ def stage_load(ref: ManifestRef, target: TableRef, destination: Destination, sta
     if isinstance(manifest, Receipt):
         log.info("%s: stage: load %s is merged already", manifest.stream, manifest.load_id)
         return StagingRef(ref, str(target), "", seconds)
+    refuse_unsafe(target, manifest.mode, manifest.deletes, destination)
     known = ref if ref.load_id else ManifestRef(ref.uri, ref.sha256, manifest.load_id, manifest.rows, manifest.size)
     if not manifest.rows:
         log.info("%s: stage: nothing to stage", manifest.stream)
@@ -132,6 +151,7 @@ def merge_load(staged: StagingRef, merging: Merging, destination: Destination, s
     manifest = _manifest(staged.manifest, destination, stage)
     if isinstance(manifest, Receipt):
         return _result(manifest, None, staged.seconds)
+    refuse_unsafe(merging.target, manifest.mode, manifest.deletes, destination)
     _refuse_other_plan(manifest, merging)
     if manifest.changes_nothing:
         refuse_count(merging, 0)

@@ -11,7 +11,14 @@ from airflow_elt_provider.core.plan import Extraction, Merging
 from airflow_elt_provider.core.protocols import Destination, Source, Stage
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.engine.extract import Extract
-from airflow_elt_provider.engine.merge import SyncResult, merge_load, refuse_options, refuse_unreadable, stage_load
+from airflow_elt_provider.engine.merge import (
+    SyncResult,
+    merge_load,
+    refuse_options,
+    refuse_unreadable,
+    refuse_unsafe,
+    stage_load,
+)
 from airflow_elt_provider.engine.start import StreamState
 from airflow_elt_provider.errors import StaleLoadError
 
@@ -43,6 +50,7 @@ class Sync:
         """
         refuse_unreadable(self.stage, self.destination)
         refuse_options(self.merging, self.destination)
+        refuse_unsafe(self.merging.target, self.extraction.mode, self.extraction.deletes, self.destination)
         load_id = self.run.load_id(self.extraction.stream)
         log.info("%s: load %s", self.extraction.stream, load_id)
         known = self.destination.receipt(load_id)

@@ -114,3 +114,42 @@ DUCKDB: Final = Form(
     relabeled=(("host", "Database file"),),
     placeholders=(("host", "/data/warehouse.duckdb"),),
 )
+HOLOGRES: Final = Form(
+    conn_type="hologres",
+    hook_name="Hologres",
+    hook_class="airflow_elt_provider.hooks.hologres.EltHologresHook",
+    fields=(
+        Field(
+            "elt_transactions",
+            "Transactions",
+            "string",
+            "Whether merges run in DML transactions; auto (default): where the instance has them, from 2.0 on.",
+            choices=("auto", "on", "off"),
+        ),
+        Field(
+            "timestamptz",
+            "Moments in time",
+            "string",
+            "exact (default): timestamp in UTC; milliseconds: timestamptz, which keeps no more.",
+            choices=("exact", "milliseconds"),
+        ),
+        Field("lock_timeout", "Lock timeout", "number", "Seconds that a statement waits for a lock (default 60)."),
+        Field(
+            "statement_timeout",
+            "Statement timeout",
+            "number",
+            "Seconds that a statement outside of merges may run (default no limit).",
+        ),
+        Field("sslmode", "SSL mode", "string", "libpq's sslmode, e.g. require or verify-full."),
+    ),
+    relabeled=(
+        ("host", "Instance endpoint"), ("schema", "Database"), ("login", "AccessKey ID"),
+        ("password", "AccessKey secret"),
+    ),  # fmt: skip
+    placeholders=(
+        ("host", "hgprecn-cn-xxx-cn-hangzhou-vpc.hologres.aliyuncs.com"),
+        ("port", "80"),
+        ("login", "AccessKey ID of a RAM user, or BASIC$name"),
+        ("schema", "warehouse"),
+    ),
+)

@@ -14,6 +14,7 @@ from airflow_elt_provider.registry import (
     find_stage,
     find_system,
     missing_extra,
+    refuse_tables_only,
     resolve,
     stage_kinds,
 )
@@ -32,11 +33,13 @@ class SystemHook(Protocol):
         """Return OpenLineage's namespace and name of a table."""
 
 
-def source_hook(conn_id: str) -> SystemHook:
-    """Return the hook of a connection that tables are read through.
+def source_hook(conn_id: str, path: str | None = None) -> SystemHook:
+    """Return the hook of a connection that tables, or the files of a path, are read through.
 
-    :raises ConfigurationError: for a missing connection, a type that is no source, or a missing driver.
+    :raises ConfigurationError: for a missing connection, a type that is no source of that, or a missing driver.
     """
+    if path is not None:
+        refuse_tables_only(airflow_connection(conn_id).conn_type or "", conn_id)
     return _system_hook(conn_id, "source")
 
 

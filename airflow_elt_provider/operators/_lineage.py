@@ -118,9 +118,9 @@ def _statistics(facet: Any, stream: StreamReport) -> Any:
     return facet.OutputStatisticsOutputDatasetFacet(rowCount=stream.rows, size=stream.bytes)
 
 
-def lineage_name(hook: Any, table: TableRef | None) -> tuple[str, str] | None:
-    """Return the lineage name of a source table; None for a query, whose tables nobody knows."""
-    name: tuple[str, str] | None = hook.lineage_name(table) if table else None
+def lineage_name(hook: Any, source: TableRef | str | None) -> tuple[str, str] | None:
+    """Return the lineage name of a source table, or of files; None for a query, whose tables nobody knows."""
+    name: tuple[str, str] | None = hook.lineage_name(source) if source else None
     return name
 
 

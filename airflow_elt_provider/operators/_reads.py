@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_elt_provider.connectors.files.pattern import FilePattern
 from airflow_elt_provider.core import request
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import ConfigurationError
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from airflow_elt_provider.core.modes import DeleteMode, WriteMode
     from airflow_elt_provider.core.plan import Extraction
 
+FILES = "files"
+"""Stands for a path in the default name of a stream."""
 _SOME_TABLE = "some.table"
 """Stands for a name that is not rendered yet, where only the other parameters are looked at."""
 
@@ -26,6 +29,7 @@ class ReadsSource(EltOperator):
     :param source_conn_id: a connection whose type the registry knows as a source.
     :param source_table: the table, e.g. ``public.actor``; names with dots or quotes in double quotes. (templated)
     :param query: a SELECT instead of a table, or the name of a ``.sql`` file. (templated)
+    :param path: files instead of a table, e.g. ``s3://bucket/original-data/*.csv``. (templated)
     :param where: an extra predicate in the source's SQL. (templated)
     :param capture: how changes are found: ``full``, ``cursor``, or a value such as ``Cursor("updated_at")``; default
         ``cursor`` where ``cursor_column`` is given, else ``full``.
@@ -40,7 +44,6 @@ class ReadsSource(EltOperator):
     :param hash_columns: not in this version.
     :param rename: source name -> name in the target.
     :param column_types: source name -> type, e.g. ``{"amount": "decimal(18,4)"}``.
-    :param path: not in this version.
     :param parallelism: ranges of the table that are read at once, under one snapshot.
     :param stream: name of the checkpoint; default ``<source_conn_id>.<source_table>-><target_table>``.
     :param target_table: where the rows will go; here only for the stream's name. (templated)
@@ -52,6 +55,7 @@ class ReadsSource(EltOperator):
         source_conn_id: str,
         source_table: str | TableRef | None = None,
         query: str | None = None,
+        path: str | None = None,
         where: str | None = None,
         capture: str | Capture | dict[str, Any] | None = None,
         cursor_column: str | None = None,
@@ -65,20 +69,19 @@ class ReadsSource(EltOperator):
         hash_columns: Mapping[str, str] | None = None,
         rename: Mapping[str, str] | None = None,
         column_types: Mapping[str, str] | None = None,
-        path: str | None = None,
         parallelism: int = 1,
         stream: str | None = None,
         target_table: str | TableRef | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        for name, value in (("hash_columns", hash_columns), ("path", path)):
-            if value:
-                raise ConfigurationError(f"{name} is not in this version.", hint=f"leave {name} out")
+        if hash_columns:
+            raise ConfigurationError("hash_columns is not in this version.", hint="leave hash_columns out")
         self.source_conn_id = source_conn_id
         # Airflow renders strings, not our values.
         self.source_table = str(source_table) if isinstance(source_table, TableRef) else source_table
         self.query = query
+        self.path = path
         self.where = where
         self.capture = capture
         self.cursor_column = cursor_column
@@ -103,6 +106,8 @@ class ReadsSource(EltOperator):
         interval = ("0", "1") if is_template(self.interval) else self.interval
         refresh = False if is_template(self.full_refresh) else self.full_refresh
         self._request(self.stream or self.task_id, table(source_table, "source_table"), interval, refresh)
+        if self.path is not None and not is_template(self.path):
+            FilePattern.parse(self.path)
         if not is_template(self.target_table):
             table(self.target_table, "target_table")
 
@@ -113,6 +118,8 @@ class ReadsSource(EltOperator):
         """
         if self.query is not None and str(self.query).strip() in {"", "None"}:
             raise ConfigurationError(f"query rendered to {self.query!r}.", hint="see what its template refers to")
+        if self.path is not None and str(self.path).strip() in {"", "None"}:
+            raise ConfigurationError(f"path rendered to {self.path!r}.", hint="see what its template refers to")
         where = None if str(self.where).strip() in {"", "None"} else self.where
         return self._request(
             self.stream_name(), table(self.source_table, "source_table"), self.interval, self.full_refresh, where
@@ -123,7 +130,9 @@ class ReadsSource(EltOperator):
 
         :raises ConfigurationError: when there is nothing to make it of.
         """
-        return stream_name(self.stream, self.source_conn_id, self.source_table, self.target_table, self.task_id)
+        # Like a query a path is often a template: its text must not be part of the checkpoint's name.
+        source = FILES if self.path is not None else self.source_table
+        return stream_name(self.stream, self.source_conn_id, source, self.target_table, self.task_id)
 
     def _request(
         self, stream: str, source: TableRef | None, interval: Any, full_refresh: Any, where: str | None = None
@@ -132,6 +141,7 @@ class ReadsSource(EltOperator):
             stream=stream,
             source_table=source,
             query=self.query,
+            path=self.path,
             where=where,
             capture=self.capture,
             cursor_column=self.cursor_column,

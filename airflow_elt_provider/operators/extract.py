@@ -34,7 +34,8 @@ class ExtractOperator(ReadsSource, UsesStage):
     """
 
     template_fields: Sequence[str] = (
-        "source_table", "query", "where", "target_table", "stage", "interval", "full_refresh", "checkpoint", "stream",
+        "source_table", "query", "path", "where", "target_table", "stage", "interval", "full_refresh", "checkpoint",
+        "stream",
     )  # fmt: skip
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql", "where": "sql", "checkpoint": "json"}
@@ -72,8 +73,8 @@ class ExtractOperator(ReadsSource, UsesStage):
 
         self._check_origin()
         extraction, run = self.extraction(), run_identity(context)
-        hook = source_hook(self.source_conn_id)
-        name = _lineage.lineage_name(hook, extraction.table)
+        hook = source_hook(self.source_conn_id, self.path)
+        name = _lineage.lineage_name(hook, extraction.table or extraction.path)
         source, stage = _lineage.named(hook.get_source(), name), self._open_stage()
         log.info("%s: stream of %s, load %s", extraction.stream, extraction.source, run.load_id(extraction.stream))
         state = self._state(extraction, run)

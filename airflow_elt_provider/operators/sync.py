@@ -33,7 +33,7 @@ class SyncTableOperator(ReadsSource, MergesRows, UsesStage):
     """
 
     template_fields: Sequence[str] = (
-        "source_table", "query", "where", "target_table", "stage", "interval", "full_refresh", "stream",
+        "source_table", "query", "path", "where", "target_table", "stage", "interval", "full_refresh", "stream",
     )  # fmt: skip
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql", "where": "sql"}
@@ -63,9 +63,9 @@ class SyncTableOperator(ReadsSource, MergesRows, UsesStage):
             raise ConfigurationError("target_table is missing.", hint="name it")
         extraction = self.extraction()
         merging = self.merging(target, self.mode, self.deletes)
-        source, destination = source_hook(self.source_conn_id), destination_hook(self.destination_conn_id)
+        source, destination = source_hook(self.source_conn_id, self.path), destination_hook(self.destination_conn_id)
         log.info("%s: stream of %s into %s", extraction.stream, extraction.source, target)
-        named = _lineage.named(source.get_source(), _lineage.lineage_name(source, extraction.table))
+        named = _lineage.named(source.get_source(), _lineage.lineage_name(source, extraction.table or extraction.path))
         stage, into = self._open_stage(), destination.get_destination()
         sync = Sync(extraction, merging, run_identity(context), named, stage, into)
         result = self._stoppable(sync.execute, sync.cancel)

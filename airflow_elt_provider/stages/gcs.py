@@ -193,13 +193,14 @@ class GcsStage:
         with gcs_errors(place, LIST):
             blobs = self._client.list_blobs(
                 self._bucket, prefix=f"{place.key}/" if place.key else None,
-                fields="items(name,size,timeCreated),nextPageToken", **self._settings.call,
+                fields="items(name,size,timeCreated,generation),nextPageToken", **self._settings.call,
             )  # fmt: skip
             for blob in blobs:
                 if not blob.name.endswith("/"):
                     yield StoredFile(
-                        f"gs://{self._bucket_name}/{blob.name}", blob.size, blob.time_created.astimezone(UTC)
-                    )
+                        f"gs://{self._bucket_name}/{blob.name}", blob.size, blob.time_created.astimezone(UTC),
+                        str(blob.generation or ""),
+                    )  # fmt: skip
 
     # --- removing ---
 

@@ -200,6 +200,7 @@ class S3Stage:
                             f"s3://{self._bucket}/{found['Key']}",
                             found["Size"],
                             found["LastModified"].astimezone(UTC),
+                            found.get("ETag", ""),
                         )
 
     # --- removing ---

@@ -58,7 +58,7 @@ def test_every_operator_and_hook_module_of_the_info_is_there():
                 assert import_module(module).__doc__
 
 
-FORMS = ("duckdb", "eltairbyte", "eltfivetran", "eltdigdag")
+FORMS = ("duckdb", "hologres", "eltairbyte", "eltfivetran", "eltdigdag")
 MASKED = (
     "access_token", "api_key", "auth_header", "authorization", "keyfile_dict", "passphrase", "password",
     "private_key", "proxy", "secret", "token",
@@ -90,10 +90,10 @@ def test_the_form_says_the_same_to_both_lines(conn_type):
 
 @pytest.mark.parametrize("conn_type", FORMS)
 def test_every_field_has_a_help_text_and_secrets_have_names_that_airflow_masks(conn_type):
-    from airflow_elt_provider.hooks.forms import DUCKDB
+    from airflow_elt_provider.hooks.forms import DUCKDB, HOLOGRES
     from airflow_elt_provider.hooks.remote_forms import REMOTE_FORMS
 
-    form = next(form for form in (DUCKDB, *REMOTE_FORMS) if form.conn_type == conn_type)
+    form = next(form for form in (DUCKDB, HOLOGRES, *REMOTE_FORMS) if form.conn_type == conn_type)
     for field in form.fields:
         assert field.help.endswith(".")
         assert field.secret == any(word in field.name for word in MASKED), field.name
@@ -123,4 +123,4 @@ def test_the_type_is_left_to_another_package_that_has_it(tmp_path):
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["eltairbyte", "eltfivetran", "eltdigdag"]
+    assert done.stdout.split() == ["hologres", "eltairbyte", "eltfivetran", "eltdigdag"]

@@ -12,7 +12,7 @@ import duckdb
 from airflow_elt_provider.connectors.duckdb.destination import DuckdbDestination
 from airflow_elt_provider.connectors.duckdb.settings import DuckdbSettings
 from airflow_elt_provider.core.table_ref import TableRef
-from tests.contract.at_work import DestinationAtWork, Servers, Shown, local_stage, made_by
+from tests.contract.at_work import DestinationAtWork, DestinationCandidate, Servers, Shown, local_stage, made_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -124,3 +124,6 @@ def duckdb_file(servers: Servers, folder: Path) -> Iterator[DestinationAtWork]:
     """Lend a DuckDB destination."""
     del servers
     yield DuckdbAtWork(folder / "warehouse.duckdb")
+
+
+CANDIDATES = {"duckdb": DestinationCandidate(duckdb_file)}

@@ -10,7 +10,7 @@ from airflow_elt_provider.connectors.postgres.names import literal
 from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
 from airflow_elt_provider.core.secret import Secret
 from servers.postgres import PostgresServer
-from tests.contract.at_work import DestinationAtWork, Servers, Shown, local_stage, made_by
+from tests.contract.at_work import DestinationAtWork, DestinationCandidate, Servers, Shown, local_stage, made_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -120,3 +120,6 @@ def postgres(servers: Servers, folder: Path) -> Iterator[DestinationAtWork]:
         work = PostgresAtWork(server, dbname)
         work.run("CREATE SCHEMA raw")
         yield work
+
+
+CANDIDATES = {"postgres": DestinationCandidate(postgres)}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_elt_provider.core.table_ref import TableRef
-from tests.contract.at_work import DestinationAtWork, Servers, Shown, local_stage, made_by
+from tests.contract.at_work import DestinationAtWork, DestinationCandidate, Servers, Shown, local_stage, made_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -99,3 +99,6 @@ def sqlite(servers: Servers, folder: Path) -> Iterator[DestinationAtWork]:
     """Lend a SQLite destination."""
     del servers
     yield SqliteAtWork(folder / "warehouse.sqlite")
+
+
+CANDIDATES = {"sqlite": DestinationCandidate(sqlite, stride=4, histories=0.3, exceptions=EXCEPTIONS)}

@@ -16,8 +16,13 @@ MODES = {"merge": MERGE, "append": APPEND, "replace": REPLACE, "mirror": MIRROR}
 
 
 def setting_out(world: World, number: int, mode: str, *, again: bool) -> None:
-    """Begin a story of its own: fresh source table, stream and target; with ``again``, one load is already there."""
+    """Begin a story of its own: fresh source table, stream and target; with ``again``, one load is already there.
+
+    Without, nothing is: the first load makes our own tables too.
+    """
     world.table, world.target = f"public.item_{number}", f"raw.item_{number}"
+    if not again:
+        world.destination.wipe(world.target)
     world.run_at_source(CREATE.replace("item", f"item_{number}"))
     if again:
         world.sync(run_id="yesterday", **MODES[mode])

@@ -1,0 +1,1 @@
+"""Files of a bucket or a folder as a source."""

@@ -1,0 +1,1 @@
+"""Hologres: PostgreSQL's protocol, and much less of its SQL."""

@@ -1,0 +1,78 @@
+"""What is refused before anything moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from airflow_elt_provider.connectors.snowflake.catalog import Described
+from airflow_elt_provider.connectors.snowflake.dialect import RETYPED, SnowflakeDialect
+from airflow_elt_provider.connectors.snowflake.types import grows_in_place
+from airflow_elt_provider.core.drift import DriftAction, DriftClass
+from airflow_elt_provider.core.evolve import Evolution
+from airflow_elt_provider.core.load import Load
+from airflow_elt_provider.core.schema import TableSchema
+from airflow_elt_provider.errors import ConfigurationError
+
+NAME_LENGTH: Final = 255
+_LONGEST_COLUMN: Final = NAME_LENGTH - len(RETYPED)
+
+
+def refuse_names(dialect: SnowflakeDialect, load: Load) -> None:
+    """Refuse names that Snowflake cannot hold, or cannot tell apart.
+
+    :raises ConfigurationError: names them and the remedy.
+    """
+    schema, source = load.manifest.schema, load.manifest.source
+    _refuse_long(schema.names, source, _LONGEST_COLUMN)
+    _refuse_long(dialect.parts(load.target), f"target_table={str(load.target)!r}", NAME_LENGTH)
+    _refuse_twins(dialect, schema, source)
+
+
+def _refuse_long(names: Sequence[str], where: str, most: int) -> None:
+    for name in names:
+        if len(name) > most:
+            raise ConfigurationError(
+                f"{where}: the name {name!r} has {len(name)} characters, there is room for {most} in Snowflake.",
+                hint="choose a shorter name (rename={...} for a column)",
+            )
+
+
+def _refuse_twins(dialect: SnowflakeDialect, schema: TableSchema, source: str) -> None:
+    seen: dict[str, str] = {}
+    for name in schema.names:
+        other = seen.setdefault(dialect.fold(name), name)
+        if other != name:
+            raise ConfigurationError(
+                f"{source}: columns {other!r} and {name!r} have one name in Snowflake, {dialect.fold(name)}.",
+                hint=f"rename one of them: rename={{{name!r}: '...'}}, or set elt_identifiers to 'exact'",
+            )
+
+
+def refuse_masked(load: Load, evolution: Evolution, found: Described) -> None:
+    """Refuse to copy a column that a masking policy hides into one that it does not.
+
+    :raises ConfigurationError: names the column.
+    """
+    for change in evolution.changes:
+        if change.done is not DriftAction.EVOLVE or change.column not in found.masked:
+            continue
+        after = change.after if change.drift is DriftClass.WIDENED else "VARCHAR"
+        if change.drift in {DriftClass.WIDENED, DriftClass.NARROWED} and not grows_in_place(change.before, after):
+            raise ConfigurationError(
+                f"{load.target}: column {change.column!r} changes from {change.before} to {after}, and a masking "
+                "policy hides it, which a new column would not have.",
+                hint=f"change it by hand, or leave it: on_schema_drift={{{change.drift.value!r}: 'freeze'}}",
+            )
+
+
+def refuse_options(load: Load) -> None:
+    """Refuse table options that make no SQL.
+
+    :raises ConfigurationError: names the option.
+    """
+    days = load.merging.table_options.get("data_retention_days")
+    if days is not None and not str(days).isdecimal():
+        raise ConfigurationError(
+            f"table_options of {load.target}: data_retention_days={days!r} is no number of days.", hint="give 0 to 90"
+        )
