@@ -108,6 +108,14 @@ SYSTEMS: Final = (
         extra="snowflake",
     ),
     System(
+        name="bigquery",
+        conn_types=("google_cloud_platform",),
+        hook=f"{_PACKAGE}.hooks.bigquery:EltBigQueryHook",
+        destination=f"{_PACKAGE}.connectors.bigquery.destination:BigQueryDestination",
+        settings=f"{_PACKAGE}.connectors.bigquery.settings:of_connection",
+        extra="google",
+    ),
+    System(
         name="hologres",
         conn_types=("hologres",),
         hook=f"{_PACKAGE}.hooks.hologres:EltHologresHook",

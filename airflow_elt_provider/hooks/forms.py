@@ -143,9 +143,11 @@ HOLOGRES: Final = Form(
         Field("sslmode", "SSL mode", "string", "libpq's sslmode, e.g. require or verify-full."),
     ),
     relabeled=(
-        ("host", "Instance endpoint"), ("schema", "Database"), ("login", "AccessKey ID"),
+        ("host", "Instance endpoint"),
+        ("schema", "Database"),
+        ("login", "AccessKey ID"),
         ("password", "AccessKey secret"),
-    ),  # fmt: skip
+    ),
     placeholders=(
         ("host", "hgprecn-cn-xxx-cn-hangzhou-vpc.hologres.aliyuncs.com"),
         ("port", "80"),

@@ -86,6 +86,24 @@ def test_a_repeated_run_id_is_the_same_load(shell: Shell) -> None:
     assert shell.query("SELECT count(*) FROM raw.item") == [(5,)]
 
 
+def test_files_of_a_folder(shell: Shell) -> None:
+    shell.env["AIRFLOW_CONN_SHARE"] = "fs://"
+    (shell.folder / "a.csv").write_text("id,name\n1,猫\n2,\n")
+    words = (
+        "sync", "--destination-conn-id", "lake", "--target-table", "raw.item", "--stage", shell.stage,
+        "--path", f"{shell.folder}/*.csv", "--column-type", "id=int", "--primary-key", "id",
+    )  # fmt: skip
+    done = shell.elt(*words, "--source-conn-id", "share")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["stream"] == "share.files->raw.item"
+    assert shell.query("SELECT * FROM raw.item ORDER BY id") == [(1, "猫"), (2, None)]
+    done = shell.elt(*words, "--source-conn-id", "shop")
+    assert done.returncode == 2
+    assert "it leads to tables, and path names files" in done.stderr
+    (shell.folder / "a.csv").write_text("id,name\nx,猫\n")
+    assert shell.elt(*words, "--source-conn-id", "share").returncode == 3
+
+
 def test_gc_takes_old_files_away(shell: Shell) -> None:
     shell.sync()
     assert list((shell.folder / "stage").rglob("*.parquet"))

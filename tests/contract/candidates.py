@@ -20,7 +20,7 @@ STAGES = (
 )
 
 _EVERYWHERE: Final = ("duckdb", "postgres", "sqlite")
-_ON_AIRFLOW_3: Final = ("databricks", "hologres", "snowflake")
+_ON_AIRFLOW_3: Final = ("bigquery", "databricks", "hologres", "snowflake")
 """The environment of Airflow 2.11, with the lowest dependencies, holds no drivers of warehouses."""
 
 

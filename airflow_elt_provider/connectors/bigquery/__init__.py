@@ -1,0 +1,1 @@
+"""BigQuery: files are loaded from Google Cloud Storage, merges are multi-statement transactions."""

@@ -1,0 +1,16 @@
+SELECT count(*) FROM `acme`.`_elt`.`staging_20260101T000000_LOAD_0a1b2c3d` _elt_r;
+SELECT count(*) FROM (SELECT 1 FROM `acme`.`raw`.`item` LIMIT 1) _elt_a;
+DECLARE _elt_inserted INT64 DEFAULT 0;
+DECLARE _elt_updated INT64 DEFAULT 0;
+DECLARE _elt_deleted INT64 DEFAULT 0;
+DECLARE _elt_rows INT64;
+BEGIN TRANSACTION;
+UPDATE `acme`.`_elt`.`checkpoints_dca83e717b1f64eb` SET version = @p0, load_id = @p1, position = @p2, updated_at = CURRENT_TIMESTAMP() WHERE stream = @p3 AND version = @p4;
+ASSERT @@row_count = 1 AS 'elt: the checkpoint has moved';
+DELETE FROM `acme`.`raw`.`item` WHERE TRUE;
+SET _elt_deleted = _elt_deleted + @@row_count;
+INSERT INTO `acme`.`raw`.`item` (`id`, `name`) SELECT _elt_s.`id`, _elt_s.`name` FROM (SELECT _elt_r.`id` AS `id`, _elt_r.`name` AS `name` FROM `acme`.`_elt`.`staging_20260101T000000_LOAD_0a1b2c3d` _elt_r) _elt_s;
+SET _elt_inserted = _elt_inserted + @@row_count;
+INSERT INTO `acme`.`_elt`.`receipts` (load_id, run_key, stream, version, extracted, inserted, updated, deleted, receipt, committed_at) VALUES (@p5, @p6, @p7, 8, 1, _elt_inserted, _elt_updated, _elt_deleted, @p8, CURRENT_TIMESTAMP());
+COMMIT TRANSACTION;
+SELECT _elt_inserted, _elt_updated, _elt_deleted;
