@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import pyarrow as pa
 
@@ -262,12 +263,22 @@ class MergeSql:
 
     def backfill(self, column: str) -> Sql:
         """Give the rows from before a column was added the value (bound) that the source gives them."""
-        arriving, name = self.load.manifest.schema.column(column), self.dialect.quote(column)
-        value = self.dialect.text_value(arriving, self.dialect.placeholder)
-        if self.dialect.column_type(arriving) != self.types[column]:
-            value = self.dialect.cast(value, self.types[column])
+        name, value = self.dialect.quote(column), self._backfilled(column, self.dialect.placeholder)
         # Rows with a value had it from a load since: an interval load may be ahead of the checkpoint.
         return Sql(f"UPDATE {self.target} SET {name} = {value} WHERE {name} IS NULL")
+
+    def backfill_binds(self, column: str) -> int:
+        """How often that value is bound: some systems read it more than once."""
+        return self._backfilled(column, _MARK).count(_MARK)
+
+    def _backfilled(self, column: str, text: str) -> str:
+        arriving = self.load.manifest.schema.column(column)
+        value = self.dialect.text_value(arriving, text)
+        same = self.dialect.column_type(arriving) == self.types[column]
+        return value if same else self.dialect.cast(value, self.types[column])
+
+
+_MARK: Final = "\1bound\1"
 
 
 def row_count_problem(check: RowCount, rows: int) -> str:

@@ -23,7 +23,7 @@ class Writes:
     def backfill(self) -> tuple[Step, ...]:
         """Rows from before a column was added get the value that the source gives them."""
         return tuple(
-            Step(self._sql.backfill(column), (value,))
+            Step(self._sql.backfill(column), (value,) * self._sql.backfill_binds(column))
             for column, value in self._load.manifest.backfill.items()
             if column in self._sql.types
         )

@@ -22,6 +22,7 @@ from airflow_elt_provider.connectors.bigquery.dialect import BigQueryDialect
 from airflow_elt_provider.connectors.bigquery.failures import AbortedError, MissingError, translate
 from airflow_elt_provider.connectors.bigquery.settings import EMULATOR, BigQuerySettings
 from airflow_elt_provider.core.dialect import Sql
+from airflow_elt_provider.errors import EltError
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +148,12 @@ class BigQueryJobs:
         finally:
             with self._mutex:
                 self._running.pop(job.job_id, None)
+
+    def is_over(self, job: Job) -> bool:
+        """Ask whether a job ended; False where nobody can be asked. What waiting for it raised does not tell."""
+        with suppress(EltError), translate(f"Asking for job {job.job_id}"):
+            job.reload(retry=_RETRY)
+        return str(job.state) == "DONE"
 
     def racing(self, work: Callable[[], _T]) -> _T:
         """Do what may be done again, and again when somebody did the like at the same moment."""

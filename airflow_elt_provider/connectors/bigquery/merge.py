@@ -104,14 +104,18 @@ class Merge:
                 job, found = self.jobs.start(what, job_id, script.sql, script.params, {"elt_load": load.load_id})
                 rows = self.jobs.finish(what, job)
         except EltError as error:
-            known = self._failed(publication, error, job)
-            if known or (found and job and job.state == "DONE"):  # an earlier try's failure is not this one's
+            over = job is not None and self.jobs.is_over(job)
+            known = self._failed(publication, error, None if over else job)
+            if known or (found and over):  # an earlier try's failure is not this one's
                 return known
             raise
         return self.receipt() if found else publication.receipt(plan, Counts(*map(int, rows[0])))
 
     def _failed(self, publication: Publication, error: EltError, job: Job | None) -> Receipt | None:
-        """Return the receipt all the same, or say what the failure means where its error does not."""
+        """Return the receipt all the same, or say what the failure means where its error does not.
+
+        :param job: that may still be running.
+        """
         try:
             known = self.receipt()
         except EltError:
@@ -122,7 +126,7 @@ class Merge:
             raise publication.stale() from error
         if any(said in error.message for said in (UNEXPECTED, MERGED)):
             raise AbortedError(error.message, hint="somebody else writes to the target; try again") from error
-        if job is not None and job.state != "DONE":
+        if job is not None:
             raise TransientError(
                 f"{error.message}; job {job.job_id} may still be running.", hint="try again: the retry waits for it"
             ) from error

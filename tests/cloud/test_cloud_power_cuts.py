@@ -1,0 +1,4 @@
+"""tests/contract/test_power_cuts.py on the accounts that `ELT_CLOUD` names. Never part of CI."""
+
+# ruff: noqa: F403 - the tests themselves are what is wanted
+from tests.contract.test_power_cuts import *
