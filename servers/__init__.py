@@ -8,7 +8,11 @@ FaultProxy          TCP faults between a client and any server: latency, cuts, b
 PostgresFaultProxy  the same, knowing PostgreSQL: cut at a statement, before or after the server runs it
 TlsFront            TLS in front of a PostgreSQL built without it, with certificates made on the spot
 S3Server            moto behind an HTTP front that injects the refusals moto is too lenient to give
+GcsServer           gcp-storage-emulator behind an HTTP front that keeps preconditions and injects refusals
 BigQueryServer      the emulator local-bigquery, in an environment of its own
+SnowflakeServer     the emulator fakesnow, put right where it is wrong, in an environment of its own
+DatabricksServer    a stand-in: the connector's wire, Sail's SQL, Delta tables; in an environment of its own
+HologresServer      a real PostgreSQL behind a proxy that refuses what Hologres lacks
 DigdagServer        the real Digdag from its executable jar, with a database in memory
 ==================  =====================================================================================
 
