@@ -116,6 +116,14 @@ SYSTEMS: Final = (
         extra="google",
     ),
     System(
+        name="databricks",
+        conn_types=("databricks",),
+        hook=f"{_PACKAGE}.hooks.databricks:EltDatabricksHook",
+        destination=f"{_PACKAGE}.connectors.databricks.destination:DatabricksDestination",
+        settings=f"{_PACKAGE}.connectors.databricks.settings:of_connection",
+        extra="databricks",
+    ),
+    System(
         name="hologres",
         conn_types=("hologres",),
         hook=f"{_PACKAGE}.hooks.hologres:EltHologresHook",

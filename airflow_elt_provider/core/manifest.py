@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -165,6 +166,9 @@ class Manifest:
     @classmethod
     def _from_json(cls, value: dict[str, Any]) -> Manifest:
         base, interval = value["base_position"], value["interval"]
+        for load_id in (value["load_id"], *value["replaces"]):
+            if not _LOAD_ID.fullmatch(load_id):
+                raise ValueError(f"{load_id!r} is no load id")
         files = (StagedFile(**{**file, "role": Role(file["role"])}) for file in value["files"])
         return cls(**{
             **value,
@@ -176,4 +180,6 @@ class Manifest:
         })  # fmt: skip
 
 
+_LOAD_ID: Final = re.compile("[0-9a-f]{32}")
+"""It stands in statements and in names of tables."""
 _AGAIN: Final = "clear the load from its extract task on"

@@ -26,6 +26,8 @@ BLOCK_BYTES: Final = 2 << 20
 """What is parsed at once, and the most that one row may take; bounds the reader's memory."""
 _SHOWN: Final = 100
 _IN_UTF_8: Final = "write the file in UTF-8: this version reads no other charset"
+_TOO_LONG: Final = "straddling"
+"""What Arrow says of a row that is longer than a block."""
 _OTHERS: Final = (";", "\t", "|")
 """What separates fields elsewhere."""
 
@@ -49,9 +51,13 @@ class CsvFile:
         :raises DataError: when there is no header row, or one that cannot be meant.
         """
         with self._errors(), closing(self._text(errors="surrogateescape")) as text:
-            names = next((row for _, row in _records(text) if row), [])
+            # Not more than a row may have: a quote that is never closed would make one row of a whole file.
+            start = io.StringIO(text.read(BLOCK_BYTES + 1), newline="")
+            at, names = next(((line, row) for line, row in _records(start) if row), (1, []))
+            if start.tell() > BLOCK_BYTES:
+                raise pa.ArrowInvalid(_TOO_LONG)
             ",".join(names).encode()
-        for bad, what, hint in _problems(names):
+        for bad, what, hint in _problems(names, at):
             if bad:
                 raise DataError(f"{self.name}: {what}.", hint=hint)
         return tuple(names)
@@ -121,7 +127,7 @@ class CsvFile:
                 f"{self.name}{line}: {row.actual_columns} fields instead of {row.expected_columns}: {_cut(row.text)}.",
                 hint="correct the file: quote fields that hold commas, quotes or line breaks",
             )
-        if "straddling" in str(error):
+        if _TOO_LONG in str(error):
             return DataError(
                 f"{self.name}: a row is longer than {BLOCK_BYTES >> 20} MiB, or a quote is never closed.",
                 hint="correct the file",
@@ -240,13 +246,15 @@ def _records(text: TextIO, *, strict: bool = False) -> Iterator[tuple[int, list[
         line = reader.line_num + 1
 
 
-def _problems(names: Sequence[str]) -> list[tuple[bool, str, str]]:
+def _problems(names: Sequence[str], at: int) -> list[tuple[bool, str, str]]:
     shown = ", ".join(map(repr, names))
     twice = sorted({name for name in names if names.count(name) > 1})
     other = len(names) == 1 and any(sign in names[0] for sign in _OTHERS)
     return [
         (not names, "it is empty, without even a header row", "write the names of the columns into the first row"),
         (other, f"its header row is one column, {shown}", "separate fields by commas: this version knows nothing else"),
+        # Where there is one column only, Arrow would take the empty line for the header.
+        (len(names) == 1 and at > 1, f"its header row {shown} comes after an empty line", "begin with the header row"),
         ("" in names, f"a column of its header row has no name: {shown}", "name every column"),
         (bool(twice), f"its header row names {', '.join(map(repr, twice))} twice", "give columns different names"),
     ]

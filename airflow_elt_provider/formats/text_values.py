@@ -68,6 +68,17 @@ def _read(texts: pa.Array[Any], kind: pa.DataType) -> pa.Array[Any]:
     return texts.cast(kind)
 
 
+def _integers(texts: pa.Array[Any], kind: pa.DataType) -> pa.Array[Any]:
+    values = texts.cast(kind)
+    negative = pc.less(values, pa.scalar(0, kind))
+    if pc.any(negative).as_py():
+        # Arrow reads 0xFFFF as the bits of a number, which for a smallint is -1.
+        signed: Any = pc.starts_with(texts, "-")
+        if not pc.all(pc.or_(pc.invert(negative), signed)).as_py():
+            _refuse(str(kind))
+    return values
+
+
 def _booleans(texts: pa.Array[Any], _: pa.DataType) -> pa.Array[Any]:
     codes: Any = pc.index_in(pc.utf8_lower(texts), value_set=_BOOLEANS)
     if codes.null_count != texts.null_count:
@@ -104,7 +115,7 @@ def _documents(texts: pa.Array[Any], _: pa.DataType) -> pa.Array[Any]:
         if text is not None:
             try:
                 json.loads(text, parse_constant=_refuse)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise pa.ArrowInvalid(str(error)) from error
     return texts
 
@@ -116,6 +127,7 @@ def _refuse(kind: str) -> NoReturn:
 _READERS: Final[
     tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array[Any], pa.DataType], pa.Array[Any]]], ...]
 ] = (
+    (pa.types.is_integer, _integers),
     (pa.types.is_boolean, _booleans),
     (pa.types.is_floating, _floats),
     (pa.types.is_time, _times),

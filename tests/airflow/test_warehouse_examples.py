@@ -99,10 +99,10 @@ def test_postgres_s3_snowflake(postgres_server, business):
 def test_postgres_s3_databricks(postgres_server, business):
     """Row 2: one inserted actor row, the log says 1, and the Delta table shows it."""
     with S3Server() as s3, DatabricksServer(s3) as server:
-        s3.create_bucket("company-elt")
+        s3.create_bucket("acme-elt-stage")
         path = server.create_warehouse()
         known = airflow_knows(
-            rds=postgres_server.airflow_connection(business), company_s3=s3.airflow_connection(),
+            film_rental=postgres_server.airflow_connection(business), aws=s3.airflow_connection(),
             databricks=server.airflow_connection(path),
         )  # fmt: skip
         with known:
@@ -110,6 +110,10 @@ def test_postgres_s3_databricks(postgres_server, business):
             assert tasks_test("elt_postgres_s3_databricks", "actor", 5) == (actors, 0, 0)
             at_source(postgres_server, business, ONE_MORE)
             assert tasks_test("elt_postgres_s3_databricks", "actor", 6) == (1, 0, 0)
+        with server.connect(path) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT actor_id, last_name FROM main.postgres_rds_dvdrental_public.actor ORDER BY 1")
+            rows = [tuple(row) for row in cursor.fetchall()]
+        assert rows == at_source(postgres_server, business, "SELECT actor_id, last_name FROM actor ORDER BY 1")
 
 
 @pytest.mark.heavy

@@ -32,7 +32,7 @@ from airflow_elt_provider.core.protocols import Capabilities, Commit, Stage
 from airflow_elt_provider.core.receipt import Receipt
 from airflow_elt_provider.core.state import read_checkpoint, read_receipt
 from airflow_elt_provider.core.system_columns import SEQ
-from airflow_elt_provider.errors import ConfigurationError, StaleLoadError
+from airflow_elt_provider.errors import ConfigurationError, DataError, StaleLoadError
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,13 @@ class HologresDestination(PostgresDestination):
         dialect = self.dialect(session)
         receipt = read_receipt(session, dialect, load.load_id)
         if receipt is None:
-            self._refuse_unstaged(session, load)
+            try:
+                self._refuse_unstaged(session, load)
+            except DataError:
+                receipt = read_receipt(session, dialect, load.load_id)  # a twin may have merged it meanwhile
+                if receipt is None:
+                    raise
+                return receipt
             receipt = self._merge(_hologres(session), load, changes)
         try:
             staging.drop(session, dialect, staging.registered(session, dialect, load.load_id))

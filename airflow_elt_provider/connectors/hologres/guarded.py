@@ -83,11 +83,15 @@ class GuardedMerge:
         self._refuse_other_key()
         token, planned = self._lease()
         try:
-            return self._merge(token, planned)
+            receipt = self._merge(token, planned)
         except Exception:
             with suppress(psycopg2.Error):
                 self.session.execute(self.dialect.end_lease(self._stream), (self._stream, token))
             raise
+        # From here on the lease stays, whatever happens: by it others find the load whose checkpoint has to move.
+        self.session.execute(self._insert_receipt(), receipt_row(receipt))
+        self._finish(receipt, token)
+        return receipt
 
     @property
     def _stream(self) -> str:
@@ -123,7 +127,8 @@ class GuardedMerge:
             version, token, holder, planned = self._row()
             if taken:
                 return token, planned
-            if base is not None and (version != base or roll_forward(self.session, self.dialect, self._stream)):
+            finished = roll_forward(self.session, self.dialect, self._stream)
+            if base is not None and (version != base or finished):
                 raise self._publication.stale()
             # The holder of a lease without a checkpoint to move may be done, too.
             done = token if read_receipt(self.session, self.dialect, holder) else _NOBODY
@@ -155,10 +160,7 @@ class GuardedMerge:
         ))  # fmt: skip
         self._write(token)
         self._expect_lease(int(self._row()[1] == token))
-        receipt = self._publication.receipt(plan, counts)
-        self.session.execute(self._insert_receipt(), receipt_row(receipt))
-        self._finish(receipt, token)
-        return receipt
+        return self._publication.receipt(plan, counts)
 
     def _noted(self, planned: str) -> Counts | None:
         """Return the counts that an attempt noted before it died: its rows are no longer new."""

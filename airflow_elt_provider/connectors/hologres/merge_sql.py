@@ -18,12 +18,18 @@ class HologresSql(MergeSql):
         return self._on_conflict(names, values, self._sets_excluded(), self._differs_here() + self._newer_here())
 
     def upsert_at(self, token: int) -> Sql:
-        """Do the same without a transaction: rows that a later load wrote stay, and all that are written are marked."""
+        """Do the same without a transaction: rows that a later load wrote stay, and all that are written are marked.
+
+        Nothing is written once a later load has the lease: a row that is gone since would come back as a new one.
+        """
         names, values = self._inserted()
         seq = self.dialect.quote(SEQ)
         sets = [*self._sets_excluded(), f"{seq} = excluded.{seq}"]
         older = [f"(_elt_t.{seq} IS NULL OR _elt_t.{seq} < excluded.{seq})"]
-        return self._on_conflict(f"{names}, {seq}", f"{values}, {token}", sets, older + self._newer_here())
+        lease = f"SELECT 1 FROM {self.dialect.checkpoints(self.load.manifest.stream)} WHERE token = {token}"
+        return self._on_conflict(
+            f"{names}, {seq}", f"{values}, {token}", sets, older + self._newer_here(), f" WHERE EXISTS ({lease})"
+        )
 
     def count_new(self) -> Sql:
         """How many staged rows have a key that the target has not."""
@@ -55,10 +61,10 @@ class HologresSql(MergeSql):
 
     # --- inside ---
 
-    def _on_conflict(self, names: str, values: str, sets: list[str], conditions: list[str]) -> Sql:
+    def _on_conflict(self, names: str, values: str, sets: list[str], conditions: list[str], rows: str = "") -> Sql:
         action = f"UPDATE SET {', '.join(sets)} WHERE {' AND '.join(conditions)}" if sets else "NOTHING"
         return Sql(
-            f"INSERT INTO {self.target} AS _elt_t ({names}) SELECT {values} FROM {self.staged} _elt_s "
+            f"INSERT INTO {self.target} AS _elt_t ({names}) SELECT {values} FROM {self.staged} _elt_s{rows} "
             f"ON CONFLICT ({self.dialect.columns(self.key)}) DO {action}"
         )
 

@@ -95,6 +95,8 @@ class Layout:
         """Return the columns of a list, each with what stands behind its name."""
         if isinstance(value, Mapping):
             items = [(str(name), str(word)) for name, word in value.items()]
+        elif not isinstance(value, str | list | tuple):
+            raise self._wrong(option, "that is no list of columns", "give a list, e.g. ['id']")
         else:
             words = value.split(",") if isinstance(value, str) else list(value)
             items = [self._split(str(word).strip(), _LISTS[option]) for word in words]

@@ -89,7 +89,7 @@ def _known(declared: Declared, server_version: int) -> bool:
     if declared.base == _NUMERIC and len(declared.mods) > 1:
         precision, scale = declared.mods
         return 0 <= scale <= precision or server_version >= _PG_15
-    base = "interval" if declared.base.startswith("interval ") else declared.base
+    base = "interval" if re.fullmatch("interval [a-z ]+", declared.base) else declared.base
     return base in _NATIVE | _AS_TEXT | {_REAL, _DOUBLE} or server_version >= _SINCE.get(base, 1 << 30)
 
 

@@ -189,3 +189,29 @@ def test_a_slice_of_texts_has_the_same_values(kind):
     values = typed(texts.slice(1), parse_type(kind))
     assert values.to_pylist() == [None, None, *(value for _, value in VALUES[kind]), None]
     assert first_bad(pa.concat_arrays([texts.slice(1), texts]), parse_type(kind)) == len(texts) - 1
+
+
+@pytest.mark.parametrize(("text", "kind"), [("0xFFFF", "smallint"), (" 0xFFFFFFFF", "int"), ("0x8000", "smallint")])
+def test_hexadecimal_numbers_do_not_turn_negative(read, text, kind):
+    assert read("a\n0x1F\n-7\n\n0x7FFF\n", a=kind) == [(31,), (-7,), (None,), (0x7FFF,)]
+    with pytest.raises(DataError, match=rf"line 3: column 'a' has '{text}', which is no int"):
+        read(f"a\n-1\n{text}\n", a=kind)
+
+
+def test_json_that_is_too_deep_is_refused(read):
+    with pytest.raises(DataError, match=r"line 3: column 'a' has '\[\[.*which is no json"):
+        read(f"a\n[]\n{'[' * 100_000}\n", a="json")
+
+
+def test_a_header_after_empty_lines(read):
+    assert read("\n\na,b\n1,2\n") == [("1", "2")]
+    with pytest.raises(DataError, match="its header row 'a' comes after an empty line"):
+        read("\na\n1\n")
+
+
+@pytest.mark.parametrize("name", ["orders.csv", "orders.csv.gz"])
+def test_a_header_whose_quotes_are_not_closed_does_not_fill_the_memory(read, name):
+    text = b'"id,name\n' + b"1,a\n" * (csv.BLOCK_BYTES // 2)
+    with pytest.raises(DataError, match="a row is longer than 2 MiB, or a quote is never closed") as raised:
+        read(gzip.compress(text, 1) if name.endswith(".gz") else text, name)
+    assert len(str(raised.value)) < 300

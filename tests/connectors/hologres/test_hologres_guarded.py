@@ -76,6 +76,23 @@ def test_a_twin_that_was_thought_dead_brings_nothing_old_back(guarded, loads, ex
     assert execute("SELECT id, v FROM item ORDER BY 1") == [(1, "fast"), (2, "first")]
 
 
+def test_nor_does_it_bring_back_what_was_deleted_since(guarded, loads, execute):
+    """A row that neither the target nor the other load has, for no row's number protects what is not there."""
+    quiet = HologresDestination(guarded)
+    loads.merge(quiet, (1, "a"), deletes="soft", complete=True)
+    slow = loads.make((1, "a"), (2, "deleted since"), deletes="soft", complete=True)
+    fast = loads.make((1, "b"), deletes="soft", complete=True)
+
+    def overtaken(sql):
+        if sql.startswith('INSERT INTO "public"."item"'):
+            execute(f"UPDATE {checkpoints(execute)} SET held_until = now() - interval '1 second'")
+            bring_in(HologresDestination(guarded), fast, loads.stage)
+
+    with pytest.raises(TransientError, match="another load took over"):
+        bring_in(HologresDestination(guarded, observe=overtaken), slow, loads.stage)
+    assert execute("SELECT id, v FROM item") == [(1, "b")]
+
+
 def checkpoints(execute):
     (name,) = execute("SELECT relname FROM pg_class WHERE relname LIKE 'checkpoints_%' AND relkind = 'r'")[0]
     return f'_elt."{name}"'
@@ -168,3 +185,28 @@ def test_a_target_with_another_key_is_refused(destination, loads, execute):
     execute("CREATE TABLE item (id bigint, v text, _elt_seq bigint)")
     with pytest.raises(ConfigurationError, match="by the target's own key"):
         loads.merge(destination, (1, "a"))
+
+
+def test_one_whose_checkpoint_could_not_be_moved_is_finished_too(guarded, destination, loads, execute):
+    """The statement fails, the process lives on: it must not give away by what the load is found."""
+    loads.merge(destination, (1, "a"))
+    move = f"UPDATE {quoted(execute)} SET version"
+
+    def fail(sql):
+        if sql.startswith(move):
+            raise TransientError("a lock timeout")
+
+    load = loads.make((2, "b"))
+    with pytest.raises(TransientError, match="a lock timeout"):
+        bring_in(HologresDestination(guarded, observe=fail), load, loads.stage)
+    assert destination.receipt(load.load_id).version == 2
+    assert destination.checkpoint("stream").load_id == load.load_id
+
+
+def test_a_load_without_a_checkpoint_finishes_it_too(guarded, destination, loads, execute):
+    loads.merge(destination, (1, "a"))
+    load = loads.make((2, "b"))
+    with pytest.raises(GoneError):
+        bring_in(dying_at(guarded, f"UPDATE {quoted(execute)} SET version"), load, loads.stage)
+    assert loads.merge(destination, (5, "e"), version=None).version is None
+    assert destination.checkpoint("stream").load_id == load.load_id

@@ -100,6 +100,22 @@ def test_so_does_one_that_leaves_the_checkpoint_alone(settings, loads, execute):
     assert execute("SELECT id FROM item ORDER BY 1") == [(0,), (1,)]
 
 
+def test_a_twin_that_is_merged_while_the_other_looks_for_its_rows(settings, loads, execute):
+    """It drops the staging tables of both."""
+    quiet = HologresDestination(settings)
+    loads.merge(quiet, (0, "z"), mode="append")
+    load = loads.make((1, "a"), mode="append")
+    slow, fast = (staged(quiet, load, loads.stage) for _ in range(2))
+    changes, receipts = quiet.prepare(load), []
+
+    def overtaken(sql):
+        if sql.startswith("SELECT staging_table") and not receipts:
+            receipts.append(quiet.commit(fast, loads.stage, changes))
+
+    assert HologresDestination(settings, observe=overtaken).commit(slow, loads.stage, changes) == receipts[0]
+    assert execute("SELECT id FROM item ORDER BY 1") == [(0,), (1,)]
+
+
 def test_a_stale_load_leaves_no_trace(destination, loads, execute):
     old = loads.make((1, "old"))
     loads.merge(destination, (1, "new"))

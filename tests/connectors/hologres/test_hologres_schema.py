@@ -80,6 +80,7 @@ def test_a_mode_without_key_may_be_spread_by_any_column(destination, wide, insta
         ({"distribution_key": ["v"]}, "not part of the primary key"),
         ({"clustering_key": ["V"]}, "did you mean 'v'"),
         ({"clustering_key": ["f"]}, "double precision"),
+        ({"clustering_key": 5}, "no list of columns"),
         ({"clustering_key": {"v": "up"}}, "'up' is not known"),
         ({"bitmap_columns": "v:auto"}, "'auto' is not known"),
         ({"time_to_live_in_seconds": "a month"}, "no number of seconds"),

@@ -1,0 +1,1 @@
+"""Databricks: Delta tables, through a SQL warehouse."""

@@ -1,0 +1,3 @@
+CREATE SCHEMA IF NOT EXISTS `other`.`raw`;
+CREATE TABLE IF NOT EXISTS `other`.`raw`.`item` (`id` bigint, `name` string, `amount` decimal(12,2), `moment` timestamp, `at` string, `tags` string, `_elt_load_id` string) USING DELTA CLUSTER BY (`id`) LOCATION 's3://b/t' TBLPROPERTIES ('delta.columnMapping.mode' = 'name', 'delta.enableTypeWidening' = 'true', 'team' = 'it\'s');
+CREATE TABLE IF NOT EXISTS `main`.`raw`.`item` (`id` bigint, `name` string, `_elt_deleted_at` timestamp) USING DELTA PARTITIONED BY (`name`) TBLPROPERTIES ('delta.columnMapping.mode' = 'name', 'delta.enableTypeWidening' = 'true');

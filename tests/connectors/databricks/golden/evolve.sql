@@ -1,0 +1,15 @@
+ALTER TABLE `main`.`raw`.`item` ALTER COLUMN `id` TYPE bigint;
+ALTER TABLE `main`.`raw`.`item` ADD COLUMN `_elt_new_name` string;
+UPDATE `main`.`raw`.`item` SET `_elt_new_name` = CAST(`name` AS string);
+ALTER TABLE `main`.`raw`.`item` RENAME COLUMN `name` TO `_elt_old_name`;
+ALTER TABLE `main`.`raw`.`item` RENAME COLUMN `_elt_new_name` TO `name`;
+ALTER TABLE `main`.`raw`.`item` DROP COLUMN `_elt_old_name`;
+ALTER TABLE `main`.`raw`.`item` ALTER COLUMN `amount` TYPE decimal(12,2);
+ALTER TABLE `main`.`raw`.`item` ADD COLUMN `moment` timestamp;
+ALTER TABLE `main`.`raw`.`item` ADD COLUMN `at` string;
+ALTER TABLE `main`.`raw`.`item` ADD COLUMN `tags` string;
+ALTER TABLE `main`.`raw`.`item` RENAME COLUMN `_elt_new_a` TO `a`;
+ALTER TABLE `main`.`raw`.`item` DROP COLUMN `_elt_old_a`;
+ALTER TABLE `main`.`raw`.`item` DROP COLUMN `_elt_old_b`;
+ALTER TABLE `main`.`raw`.`item` DROP COLUMN `_elt_new_c`;
+ALTER TABLE `main`.`raw`.`item` SET TBLPROPERTIES ('elt.fence' = '0a1b2c3d');
