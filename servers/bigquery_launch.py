@@ -26,7 +26,7 @@ import duckdb
 
 _connect = duckdb.connect
 _RENAMES = re.compile(r"(ALTER TABLE (?:`[^`]+`\.?)+ )(RENAME COLUMN `[^`]+` TO `[^`]+`), (?=RENAME COLUMN)")
-_LOST = re.compile(r"Failed to commit DuckLake transaction|Transaction conflict|write-write conflict|Conflict on update")
+_LOST = re.compile("Failed to commit DuckLake transaction|Transaction conflict|write-write conflict|Conflict on update")
 _MAX_UINT64 = 2**64 - 1
 _MIN_INT64 = -(2**63)
 

@@ -21,6 +21,8 @@ RETYPED: Final = "_elt_new_"
 REPLACED: Final = "_elt_old_"
 """Beginnings of the names of the two columns that a change of type needs for a while."""
 _FOLD: Final = str.maketrans(ascii_lowercase, ascii_uppercase)
+_DOCUMENTS: Final = ("PARSE_JSON(", "TRY_PARSE_JSON(")
+"""How expressions begin that give a VARIANT with JSON in it."""
 _TRANSPARENT: Final = frozenset({"DATE", "TIME(9)", "TIMESTAMP_NTZ(9)"})
 
 
@@ -151,7 +153,12 @@ class SnowflakeDialect(Dialect):
         return f"TRY_CAST({expression} AS {type_})" if type_ in _TRANSPARENT else self.cast(expression, type_)
 
     def cast(self, expression: str, type_: str) -> str:
-        """Return a cast; a bound instant gets the minutes of its offset, without which it is not understood."""
+        """Return a cast; a bound instant gets the minutes of its offset, without which it is not understood.
+
+        JSON becomes its own text: a cast would make the same of ``"5"`` and ``5``, and NULL of ``null``.
+        """
+        if type_.startswith(types.TEXT) and expression.startswith(_DOCUMENTS):
+            expression = self.comparable(expression, types.VARIANT)
         if expression == self.placeholder and type_.startswith(("TIMESTAMP_TZ", "TIMESTAMP_LTZ")):
             expression = self._with_minutes(expression)
         return super().cast(expression, type_)
@@ -206,7 +213,7 @@ class SnowflakeDialect(Dialect):
         return (
             Sql(f"ALTER TABLE {table} DROP COLUMN IF EXISTS {new}"),
             Sql(f"ALTER TABLE {table} ADD COLUMN {new} {type_}"),
-            Sql(f"UPDATE {table} SET {new} = {self.cast(column, type_)}"),
+            Sql(f"UPDATE {table} SET {new} = {self.cast(self.comparable(column, current), type_)}"),
             Sql(f"EXECUTE IMMEDIATE {self.literal(f'BEGIN {swap} END')}"),
             Sql(f"ALTER TABLE {table} DROP COLUMN IF EXISTS {old}"),
         )

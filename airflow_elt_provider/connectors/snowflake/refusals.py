@@ -71,8 +71,15 @@ def refuse_options(load: Load) -> None:
 
     :raises ConfigurationError: names the option.
     """
-    days = load.merging.table_options.get("data_retention_days")
-    if days is not None and not str(days).isdecimal():
-        raise ConfigurationError(
-            f"table_options of {load.target}: data_retention_days={days!r} is no number of days.", hint="give 0 to 90"
-        )
+    options = load.merging.table_options
+    days, cluster = options.get("data_retention_days"), options.get("cluster_by") or ()
+    transient = options.get("transient") or False
+    columns = [cluster] if isinstance(cluster, str) else cluster
+    listed = isinstance(columns, list | tuple) and all(isinstance(name, str) for name in columns)
+    for bad, name, what, hint in (
+        (days is not None and not str(days).isdecimal(), "data_retention_days", "is no number of days", "give 0 to 90"),
+        (not isinstance(transient, bool), "transient", "is not yes or no", "give True or False"),
+        (not listed, "cluster_by", "does not name columns", "give a list, e.g. ['id']"),
+    ):
+        if bad:
+            raise ConfigurationError(f"table_options of {load.target}: {name}={options[name]!r} {what}.", hint=hint)

@@ -34,6 +34,21 @@ EXECUTE IMMEDIATE 'BEGIN ALTER TABLE "RAW"."DVD"."RENTAL" RENAME COLUMN "IT''S" 
 -- retype 5
 ALTER TABLE "RAW"."DVD"."RENTAL" DROP COLUMN IF EXISTS "_ELT_OLD_IT'S";
 
+-- retype json 1
+ALTER TABLE "RAW"."DVD"."RENTAL" DROP COLUMN IF EXISTS "_ELT_NEW_DOC";
+
+-- retype json 2
+ALTER TABLE "RAW"."DVD"."RENTAL" ADD COLUMN "_ELT_NEW_DOC" VARCHAR;
+
+-- retype json 3
+UPDATE "RAW"."DVD"."RENTAL" SET "_ELT_NEW_DOC" = CAST(TO_JSON("DOC") AS VARCHAR);
+
+-- retype json 4
+EXECUTE IMMEDIATE 'BEGIN ALTER TABLE "RAW"."DVD"."RENTAL" RENAME COLUMN "DOC" TO "_ELT_OLD_DOC"; ALTER TABLE "RAW"."DVD"."RENTAL" RENAME COLUMN "_ELT_NEW_DOC" TO "DOC"; END';
+
+-- retype json 5
+ALTER TABLE "RAW"."DVD"."RENTAL" DROP COLUMN IF EXISTS "_ELT_OLD_DOC";
+
 -- retype, finished
 ALTER TABLE "RAW"."DVD"."RENTAL" DROP COLUMN IF EXISTS "_ELT_OLD_IT'S";
 
@@ -87,6 +102,12 @@ SELECT COUNT_IF((_elt_r."_ELT_EXACT" IS NOT NULL AND CAST(GET(PARSE_JSON(_elt_r.
 
 -- lossy
 SELECT count(*) FROM "RAW"."_ELT"."STAGING_20260102T030405_0123456789ABCDEF0123456789ABCDEF_89ABCDEF" _elt_r WHERE _elt_r."AMOUNT" IS DISTINCT FROM TRY_CAST(CAST(TRY_CAST(CAST(_elt_r."AMOUNT" AS VARCHAR) AS NUMBER(12,2)) AS VARCHAR) AS NUMBER(12,2));
+
+-- json into text
+INSERT INTO "RAW"."DVD"."RENTAL" ("ID", "NOTE", "AMOUNT", "SEEN", "DOC", "RAW", "TAGS", "SIZES") SELECT _elt_s."ID", _elt_s."NOTE", _elt_s."AMOUNT", _elt_s."SEEN", _elt_s."DOC", _elt_s."RAW", _elt_s."TAGS", _elt_s."SIZES" FROM (SELECT _elt_r."ID" AS "ID", _elt_r."NOTE" AS "NOTE", _elt_r."AMOUNT" AS "AMOUNT", _elt_r."SEEN" AS "SEEN", CAST(TO_JSON(PARSE_JSON(_elt_r."DOC", 'd')) AS VARCHAR(9)) AS "DOC", _elt_r."RAW" AS "RAW", coalesce(CAST(TO_JSON(PARSE_JSON(ARRAY_TO_STRING(TRANSFORM(REGEXP_SUBSTR_ALL(REGEXP_REPLACE(_elt_r."TAGS", '^(\\[-?[0-9]+:-?[0-9]+\\])+=', ''), '"([^"\\\\]|\\\\(["\\\\]))*"|[{},]|[^{}",]+'), _elt_x VARCHAR -> CASE WHEN _elt_x = '{' THEN '[' WHEN _elt_x = '}' THEN ']' WHEN _elt_x = ',' THEN ',' WHEN _elt_x = 'NULL' THEN 'null' WHEN LEFT(_elt_x, 1) = '"' THEN TO_JSON(TO_VARIANT(REGEXP_REPLACE(SUBSTR(_elt_x, 2, LENGTH(_elt_x) - 2), '\\\\(["\\\\])', '\\1'))) ELSE TO_JSON(TO_VARIANT(_elt_x)) END), ''), 'd')) AS VARCHAR), CAST(GET(PARSE_JSON(_elt_r."_ELT_EXACT"), 'tags') AS VARCHAR)) AS "TAGS", PARSE_JSON(ARRAY_TO_STRING(TRANSFORM(REGEXP_SUBSTR_ALL(REGEXP_REPLACE(_elt_r."SIZES", '^(\\[-?[0-9]+:-?[0-9]+\\])+=', ''), '"([^"\\\\]|\\\\(["\\\\]))*"|[{},]|[^{}",]+'), _elt_x VARCHAR -> CASE WHEN _elt_x = '{' THEN '[' WHEN _elt_x = '}' THEN ']' WHEN _elt_x = ',' THEN ',' WHEN _elt_x = 'NULL' THEN 'null' WHEN LEFT(_elt_x, 1) = '"' THEN TO_JSON(TO_VARIANT(REGEXP_REPLACE(SUBSTR(_elt_x, 2, LENGTH(_elt_x) - 2), '\\\\(["\\\\])', '\\1'))) ELSE CASE WHEN REGEXP_LIKE(_elt_x, '^-?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?$') THEN _elt_x ELSE TO_JSON(TO_VARIANT(_elt_x)) END END), ''), 'd') AS "SIZES" FROM "RAW"."_ELT"."STAGING_20260102T030405_0123456789ABCDEF0123456789ABCDEF_89ABCDEF" _elt_r) _elt_s;
+
+-- json into frozen text
+SELECT count(*) FROM "RAW"."_ELT"."STAGING_20260102T030405_0123456789ABCDEF0123456789ABCDEF_89ABCDEF" _elt_r WHERE TO_JSON(PARSE_JSON(_elt_r."DOC", 'd')) IS DISTINCT FROM TO_JSON(TRY_PARSE_JSON(CAST(TRY_CAST(CAST(TO_JSON(PARSE_JSON(_elt_r."DOC", 'd')) AS VARCHAR) AS VARCHAR(9)) AS VARCHAR), 'd'));
 
 -- receipt
 INSERT INTO "RAW"."_ELT"."RECEIPTS" (load_id, run_key, stream, version, extracted, inserted, updated, deleted, receipt, committed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, CURRENT_TIMESTAMP());

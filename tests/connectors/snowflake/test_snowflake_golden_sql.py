@@ -54,6 +54,7 @@ def statements(load):
     yield "column", DIALECT.add_column(load.target, "colour", "VARCHAR")
     yield from numbered("in place", DIALECT.alter_type(load.target, "amount", "NUMBER(12,2)", "NUMBER(20,2)"))
     yield from numbered("retype", DIALECT.alter_type(load.target, "it's", "NUMBER(12,2)", "NUMBER(20,4)"))
+    yield from numbered("retype json", DIALECT.alter_type(load.target, "doc", "VARIANT", "VARCHAR"))
     yield "retype, finished", DIALECT.unfinished(load.target, "it's", there=True)
     yield "retype, begun anew", DIALECT.unfinished(load.target, "it's", there=False)
     yield "staging table", staging.create(DIALECT, load, name)
@@ -70,6 +71,9 @@ def statements(load):
     yield "merge", sql.merge()
     yield "nulled", sql.nulled(COLUMNS[3:4])
     yield "lossy", sql.lossy(COLUMNS[2])
+    texts = MergeSql(DIALECT, load, types | {"doc": "VARCHAR(9)", "tags": "VARCHAR"})
+    yield "json into text", texts.insert(only_new=False)
+    yield "json into frozen text", texts.lossy(COLUMNS[4])
     yield "receipt", DIALECT.insert_receipt()
     for each in COLUMNS:
         yield f"backfill {each.name}", sql.backfill(each.name)

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import pytest
 
 from airflow_elt_provider.connectors.snowflake.catalog import Described
-from airflow_elt_provider.connectors.snowflake.refusals import refuse_masked
+from airflow_elt_provider.connectors.snowflake.refusals import refuse_masked, refuse_options
 from airflow_elt_provider.connectors.snowflake.types import fit, grows_in_place, spelled
 from airflow_elt_provider.core.drift import DriftAction, DriftClass, SchemaChange
 from airflow_elt_provider.core.evolve import Evolution, TargetTable
@@ -62,3 +62,20 @@ def test_a_masked_column_is_not_copied_into_one_that_is_not(tmp_path, drift, bef
     evolution = Evolution((), (SchemaChange(drift, "amount", before, after, DriftAction.EVOLVE),))
     with pytest.raises(ConfigurationError, match="masking policy") if refused else nullcontext():
         refuse_masked(load, evolution, found)
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ({"transient": "false"}, "transient='false' is not yes or no"),
+        ({"cluster_by": 5}, "cluster_by=5 does not name columns"),
+        ({"cluster_by": [["id"]]}, "does not name columns"),
+        ({"data_retention_days": "1; DROP"}, "is no number of days"),
+        ({"cluster_by": "id", "transient": True, "data_retention_days": "1"}, ""),
+        ({"cluster_by": None, "transient": None, "data_retention_days": None}, ""),
+    ],
+)
+def test_options_that_make_no_sql_are_refused(tmp_path, option, says):
+    load = Loads(tmp_path, "raw.item", settings={"table_options": option}).make((1, "a", None))
+    with pytest.raises(ConfigurationError, match=says) if says else nullcontext():
+        refuse_options(load)
