@@ -235,6 +235,6 @@ def guarded(servers: Servers, folder: Path) -> Iterator[DestinationAtWork]:
 
 
 CANDIDATES = {
-    "hologres": DestinationCandidate(hologres, stride=5, histories=0.25, exceptions=EXCEPTIONS),
-    "hologres-guarded": DestinationCandidate(guarded, stride=4, histories=0.25, exceptions=GUARDED),
+    "hologres": DestinationCandidate(hologres, stride=8, histories=0.15, exceptions=EXCEPTIONS),
+    "hologres-guarded": DestinationCandidate(guarded, stride=8, histories=0.15, exceptions=GUARDED),
 }
