@@ -6,6 +6,8 @@
   what others commit is not seen any more: that stays wrong.
 * MERGE is DuckDB's own, which refuses a row that matches twice.  fakesnow's takes any of them.
 * DDL in a transaction is an error here.  Snowflake commits the transaction, and our code must never let it.
+* Without AUTOCOMMIT the first DML begins a transaction.  CURRENT_TRANSACTION tells it.  One that is idle and in the way
+  is ended, and the next statement fails; with the session parameter ELT_TEST_SILENT that statement runs.
 * EXECUTE IMMEDIATE of a block, REMOVE, DESCRIBE STAGE, SYSTEM$CANCEL_ALL_QUERIES, and QUERY_HISTORY with query tags.
 * Errors of DuckDB that fakesnow lets through become errors as Snowflake numbers them.
 """
@@ -38,6 +40,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from servers import snowflake_clustering
 from servers.snowflake_corrections import correct, corrected
 from servers.snowflake_locks import LockTimeoutError, Session, TableLocks
 
@@ -103,7 +106,7 @@ class Cursor(FakeSnowflakeCursor):
     def _statement(self, session: Session, command: str, params: Any, *args: Any, **kwargs: Any) -> Any:
         expression = parse_one(command)
         if isinstance(expression, exp.Transaction):
-            session.begun = True
+            session.begin()
             return self._succeed()
         if isinstance(expression, exp.Commit | exp.Rollback):
             session.end(commit=isinstance(expression, exp.Commit))
@@ -114,6 +117,8 @@ class Cursor(FakeSnowflakeCursor):
         if isinstance(expression, _DDL):
             with _one_at_a_time:  # fakesnow's own notes of tables know no two writers
                 return super().execute(command, params, *args, **kwargs)
+        if isinstance(expression, _WRITES) and not session.autocommit:
+            session.begin()
         try:
             if isinstance(expression, _LOCKING):
                 LOCKS.take(_table(expression), session, LOCK_SECONDS)
@@ -147,6 +152,8 @@ class Cursor(FakeSnowflakeCursor):
     # --- statements that fakesnow does not know ---
 
     def _special(self, command: str) -> Any:
+        if snowflake_clustering.note(command):
+            return self._succeed()
         for pattern, method in _SPECIAL:
             if found := re.match(pattern, command, re.IGNORECASE | re.DOTALL):
                 return getattr(self, method)(*found.groups())
@@ -155,6 +162,19 @@ class Cursor(FakeSnowflakeCursor):
     def _tag(self, literal: str) -> Any:
         self._conn.session.tag = _text(literal)
         return self._succeed()
+
+    def _autocommit(self, on: str) -> Any:
+        if self._conn.session.begun:
+            raise ProgrammingError(msg="AUTOCOMMIT in a transaction would commit it", errno=2, sqlstate="25000")
+        self._conn.session.autocommit = on.upper() == "TRUE"
+        return self._succeed()
+
+    def _transaction(self) -> Any:
+        number = self._conn.session.transaction
+        return self._answer(f'SELECT {f"{number}" if number else "NULL"}::VARCHAR AS "CURRENT_TRANSACTION()"')
+
+    def _show(self, name: str, schema: str) -> Any:
+        return self._answer(snowflake_clustering.shown(schema, name))
 
     def _immediate(self, literal: str) -> Any:
         block = _text(literal)
@@ -215,6 +235,9 @@ def _text(literal: str) -> str:
 
 _SPECIAL: Final = (
     (r"ALTER SESSION SET QUERY_TAG = ('.*')\s*$", "_tag"),
+    (r"ALTER SESSION SET AUTOCOMMIT = (TRUE|FALSE)\s*$", "_autocommit"),
+    (r"SELECT CURRENT_TRANSACTION\(\)\s*$", "_transaction"),
+    (r"SHOW TABLES LIKE '(\w+)' IN SCHEMA (\S+)\s*$", "_show"),
     (r"EXECUTE IMMEDIATE\s+('.*')\s*$", "_immediate"),
     (r"REMOVE\s+'?@([^']+?)'?\s*$", "_remove"),
     (r"DESC(?:RIBE)? STAGE\s+(.*?)\s*$", "_describe_stage"),
@@ -240,6 +263,8 @@ def _table(expression: exp.Expression) -> str:
 
 def _translated(error: duckdb.Error) -> ProgrammingError:
     text = str(error).split("\n\nLINE")[0]
+    if isinstance(error, duckdb.CatalogException) and "does not exist" in text:
+        return ProgrammingError(msg=text, errno=2003, sqlstate="02000")
     number, state = next(((n, s) for kind, n, s in _ERRORS if isinstance(error, kind)), (2, "XX000"))
     return ProgrammingError(msg=text, errno=number, sqlstate=state)
 
@@ -266,7 +291,9 @@ def install(module: Any) -> None:
         content = json.loads(answer.body)
         connection = module.sessions[content["data"]["token"]]
         session = Session(connection, next(_numbers))
-        session.tag = str(told["data"].get("SESSION_PARAMETERS", {}).get("QUERY_TAG", ""))
+        parameters = told["data"].get("SESSION_PARAMETERS", {})
+        session.tag, session.silent = str(parameters.get("QUERY_TAG", "")), bool(parameters.get("ELT_TEST_SILENT"))
+        session.autocommit = bool(parameters.get("AUTOCOMMIT", True))
         connection.session = SESSIONS[session.number] = session
         content["data"]["sessionId"] = session.number
         return JSONResponse(content)

@@ -5,6 +5,7 @@ The emulator lacks them: there the second of two writers fails.  Part of `snowfl
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from dataclasses import dataclass, field
@@ -12,6 +13,9 @@ from typing import Any, Final
 
 IDLE_SECONDS: Final = 1.5
 """Snowflake ends a transaction that others wait for once it has been idle for five minutes; tests have less time."""
+
+
+_transactions = itertools.count(1_700_000_000_000)
 
 
 class LockTimeoutError(Exception):
@@ -22,13 +26,17 @@ class LockTimeoutError(Exception):
 class Session:
     """What is known of one client session.
 
-    `begun`: it said BEGIN.  `writing`: DuckDB has a transaction for it, which holds its writes.
+    `begun`: it has a transaction, of number `transaction`.  `writing`: DuckDB has one for it, which holds its writes.
+    `silent`: it is not told when its transaction was ended; its next statement runs as if there had been none.
     """
 
     connection: Any
     number: int
     tag: str = ""
     begun: bool = False
+    transaction: int | None = None
+    autocommit: bool = True
+    silent: bool = False
     writing: bool = False
     aborted: bool = False
     running: int = 0
@@ -39,12 +47,18 @@ class Session:
         """Whether its client has let it wait for too long."""
         return not self.running and time.monotonic() - self.active > IDLE_SECONDS
 
+    def begin(self) -> None:
+        """Begin a transaction, if it has none."""
+        if not self.begun:
+            self.begun, self.transaction = True, next(_transactions)
+
     def end(self, *, commit: bool) -> None:
         """End its transaction."""
         if self.writing:
             duck = self.connection._duck_conn  # noqa: SLF001 - the emulator's
             duck.commit() if commit else duck.rollback()
         self.begun = self.writing = False
+        self.transaction = None
 
 
 class TableLocks:
@@ -82,7 +96,7 @@ class TableLocks:
 
     def _abort(self, holder: Session) -> None:
         holder.end(commit=False)
-        holder.aborted = True
+        holder.aborted = not holder.silent
         for table in holder.locks:
             self._holders.pop(table, None)
         holder.locks.clear()

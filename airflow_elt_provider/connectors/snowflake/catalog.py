@@ -16,9 +16,25 @@ from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.evolve import TargetTable
 from airflow_elt_provider.core.load import Load
 from airflow_elt_provider.core.system_columns import RESERVED
+from airflow_elt_provider.core.table_ref import TableRef
 
 _MISSING: Final = frozenset({2003, 2043})
 _STAGING: Final = re.compile(r"(?:(?:STAGING|LOADING)_)?((\d{8}T\d{6})_[0-9A-F]{32}_[0-9A-F]{8})")
+
+
+_COLUMN: Final = re.compile(r'"((?:[^"]|"")+)"|([A-Za-z_][\w$]*)')
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A column whose change of type a dead load left half done.
+
+    :param before: the type that it had.
+    :param type_: the type that it has now; "" where it is not there.
+    """
+
+    before: str
+    type_: str
 
 
 @dataclass(frozen=True)
@@ -26,12 +42,12 @@ class Described:
     """A target.
 
     :param table: its columns, spelled as the load spells them; without those that a change of type needs.
-    :param replaced: columns whose change of type a dead load left half done -> whether the column itself is there.
+    :param replaced: columns, in the catalog's spelling, whose change of type has to be finished.
     :param masked: columns that a masking policy hides.
     """
 
     table: TargetTable
-    replaced: dict[str, bool] = field(default_factory=dict)
+    replaced: dict[str, Replaced] = field(default_factory=dict)
     masked: frozenset[str] = frozenset()
 
 
@@ -51,12 +67,32 @@ def describe(session: SnowflakeSession, dialect: SnowflakeDialect, load: Load) -
     masked = {str(row["name"]) for row in found if row.get("policy name")}
     temporary = tuple(dialect.fold(prefix) for prefix in (RETYPED, REPLACED))
     shown = {name: type_ for name, type_ in columns.items() if not name.startswith(temporary)}
-    replaced = (name.removeprefix(temporary[1]) for name in columns if name.startswith(temporary[1]))
+    half = {name.removeprefix(temporary[1]): name for name in columns if name.startswith(temporary[1])}
     return Described(
         TargetTable({spelling.get(name, name): type_ for name, type_ in shown.items()}),
-        {name: name in shown for name in replaced},
+        {name: Replaced(columns[old], shown.get(name, "")) for name, old in half.items()},
         frozenset(spelling.get(name, name) for name in masked),
     )
+
+
+def clustered(session: SnowflakeSession, dialect: SnowflakeDialect, ref: TableRef) -> frozenset[str]:
+    """Return the columns of a table's clustering key, and other words of it."""
+    names, rows = session.table(show(dialect, ref))
+    found = [dict(zip(names, row, strict=True)) for row in rows]
+    own = dialect.fold(dialect.parts(ref)[2])
+    return frozenset().union(*(columns_of(str(row["cluster_by"] or "")) for row in found if row["name"] == own))
+
+
+def show(dialect: SnowflakeDialect, ref: TableRef) -> Sql:
+    """Return what shows a table, and others whose names are like it."""
+    pattern = dialect.literal(dialect.fold(dialect.parts(ref)[2]).replace("\\", "_"))
+    return Sql(f"SHOW TABLES LIKE {pattern} IN SCHEMA {dialect.schema_of(ref)}")
+
+
+def columns_of(clustering: str) -> frozenset[str]:
+    """Return the names in a clustering key such as ``LINEAR(ID, TO_DATE("seen"))``, those of functions too."""
+    found = _COLUMN.finditer(clustering)
+    return frozenset(each[1].replace('""', '"') if each[1] else each[2].upper() for each in found)
 
 
 def missing(error: ProgrammingError) -> bool:

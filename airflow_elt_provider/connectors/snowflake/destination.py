@@ -11,10 +11,11 @@ from typing import Final, TypeVar
 from snowflake.connector.errors import Error as DriverError
 from snowflake.connector.errors import ProgrammingError
 
-from airflow_elt_provider.connectors.snowflake import catalog, locations, refusals, staging
+from airflow_elt_provider.connectors.snowflake import catalog, locations, refusals, retyping, staging
 from airflow_elt_provider.connectors.snowflake.dialect import SnowflakeDialect
 from airflow_elt_provider.connectors.snowflake.session import Observe, SnowflakeAccount, SnowflakeSession
 from airflow_elt_provider.connectors.snowflake.settings import SnowflakeSettings
+from airflow_elt_provider.connectors.snowflake.writes import SnowflakeWrites
 from airflow_elt_provider.core.checkpoint import Checkpoint
 from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.drift import SchemaChange
@@ -24,7 +25,6 @@ from airflow_elt_provider.core.protocols import Capabilities, Commit, Stage
 from airflow_elt_provider.core.publish import Publication
 from airflow_elt_provider.core.receipt import Receipt
 from airflow_elt_provider.core.state import read_checkpoint, read_receipt, read_receipts
-from airflow_elt_provider.core.writes import MergeWrites
 from airflow_elt_provider.errors import (
     DataError,
     EltError,
@@ -118,12 +118,12 @@ class SnowflakeDestination:
         self._ensure_state(session, load.manifest.stream)
         found = catalog.describe(session, self.dialect, load)
         if found and found.replaced:
-            for name, there in found.replaced.items():
-                session.execute(self.dialect.unfinished(load.target, name, there=there))
+            retyping.finish(session, self.dialect, load, found.replaced)
             found = catalog.describe(session, self.dialect, load)
         evolution = evolve(self.dialect, load, found.table if found else None)
         if found:
             refusals.refuse_masked(load, evolution, found)
+            retyping.refuse_clustered(session, self.dialect, load, refusals.copied(evolution))
         for sql in evolution.ddl:
             self._create(session, sql, self.dialect.schema_of(load.target))
         return evolution.changes
@@ -249,7 +249,7 @@ class SnowflakeDestination:
             return self._known(session, load)
         found = catalog.describe(session, self.dialect, load)
         types = found.table.columns if found else {}
-        publication = Publication(session, self.dialect, load, types, changes, writes=MergeWrites)
+        publication = Publication(session, self.dialect, load, types, changes, writes=SnowflakeWrites)
         session.begin()
         if load.manifest.base_version is None:  # such a load moves no checkpoint, and waits for those that do
             session.execute(self.dialect.lock_stream(load.manifest.stream), (load.manifest.stream,))
@@ -261,6 +261,11 @@ class SnowflakeDestination:
             if known is None:
                 raise
             return known  # a twin merged this very load
+        except ProgrammingError as error:
+            if not (catalog.missing(error) and load.staging and load.staging in str(error)):
+                raise
+            session.rollback()  # somebody dropped the staging table meanwhile
+            return self._known(session, load)
         session.commit()
         try:
             self._drop(session, tables)

@@ -215,17 +215,23 @@ class SnowflakeDialect(Dialect):
             Sql(f"ALTER TABLE {table} ADD COLUMN {new} {type_}"),
             Sql(f"UPDATE {table} SET {new} = {self.cast(self.comparable(column, current), type_)}"),
             Sql(f"EXECUTE IMMEDIATE {self.literal(f'BEGIN {swap} END')}"),
-            Sql(f"ALTER TABLE {table} DROP COLUMN IF EXISTS {old}"),
+            *self.unfinished(ref, name, current, type_),
         )
 
-    def unfinished(self, ref: TableRef, name: str, *, there: bool) -> Sql:
-        """Return what ends a change of type that a dead load began, where the replaced column is still there.
+    def unfinished(self, ref: TableRef, name: str, current: str, type_: str) -> tuple[Sql, ...]:
+        """Return what ends a change of type from where the replaced column is still there.
 
-        :param there: whether the column itself is; if not, the change begins anew from what it replaced.
+        :param type_: of the column itself; "" where it is not there: the change begins anew from what it replaced.
         """
-        table, old = self.table(ref), self.quote(REPLACED + name)
-        end = f"DROP COLUMN IF EXISTS {old}" if there else f"RENAME COLUMN {old} TO {self.quote(name)}"
-        return Sql(f"ALTER TABLE {table} {end}")
+        table, column, old = self.table(ref), self.quote(name), self.quote(REPLACED + name)
+        if not type_:
+            return (Sql(f"ALTER TABLE {table} RENAME COLUMN {old} TO {column}"),)
+        value = self.cast(self.comparable(old, current), type_)
+        return (
+            # Rows that somebody else committed between the first UPDATE and the renames.
+            Sql(f"UPDATE {table} SET {column} = {value} WHERE {column} IS NULL AND {old} IS NOT NULL"),
+            Sql(f"ALTER TABLE {table} DROP COLUMN IF EXISTS {old}"),
+        )
 
     # --- state ---
 

@@ -60,6 +60,8 @@ _NUMBERS: Final[tuple[tuple[range, _Kind, str], ...]] = (
     (range(91003, 91004), ConfigurationError,
      "let the storage integration, or the keys, read the bucket: s3:GetObject and s3:ListBucket (and kms:Decrypt)"),
     (range(904, 905), ConfigurationError, "check the column names in the SQL that was given (checks)"),
+    (range(100090, 100091), DataError,
+     "the load has a key twice: see that primary_key names all columns that identify a row"),
     (range(100000, 110000), DataError,
      "correct the value at the source, or take the column as text: column_types={'column': 'text'}"),
     (range(253000, 254000), TransientError, "sending the file to the internal stage failed; try again"),

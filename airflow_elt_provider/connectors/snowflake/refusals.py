@@ -7,8 +7,8 @@ from typing import Final
 
 from airflow_elt_provider.connectors.snowflake.catalog import Described
 from airflow_elt_provider.connectors.snowflake.dialect import RETYPED, SnowflakeDialect
-from airflow_elt_provider.connectors.snowflake.types import grows_in_place
-from airflow_elt_provider.core.drift import DriftAction, DriftClass
+from airflow_elt_provider.connectors.snowflake.types import TEXT, grows_in_place
+from airflow_elt_provider.core.drift import DriftAction, DriftClass, SchemaChange
 from airflow_elt_provider.core.evolve import Evolution
 from airflow_elt_provider.core.load import Load
 from airflow_elt_provider.core.schema import TableSchema
@@ -39,12 +39,14 @@ def _refuse_long(names: Sequence[str], where: str, most: int) -> None:
 
 
 def _refuse_twins(dialect: SnowflakeDialect, schema: TableSchema, source: str) -> None:
+    # COPY matches columns by names whatever their case, of other letters than ASCII's too.
     seen: dict[str, str] = {}
     for name in schema.names:
-        other = seen.setdefault(dialect.fold(name), name)
+        folded = name if dialect.exact else name.upper()
+        other = seen.setdefault(folded, name)
         if other != name:
             raise ConfigurationError(
-                f"{source}: columns {other!r} and {name!r} have one name in Snowflake, {dialect.fold(name)}.",
+                f"{source}: columns {other!r} and {name!r} have one name in Snowflake, {folded}.",
                 hint=f"rename one of them: rename={{{name!r}: '...'}}, or set elt_identifiers to 'exact'",
             )
 
@@ -54,16 +56,28 @@ def refuse_masked(load: Load, evolution: Evolution, found: Described) -> None:
 
     :raises ConfigurationError: names the column.
     """
-    for change in evolution.changes:
-        if change.done is not DriftAction.EVOLVE or change.column not in found.masked:
-            continue
-        after = change.after if change.drift is DriftClass.WIDENED else "VARCHAR"
-        if change.drift in {DriftClass.WIDENED, DriftClass.NARROWED} and not grows_in_place(change.before, after):
+    for change in _copies(evolution):
+        if change.column in found.masked:
             raise ConfigurationError(
-                f"{load.target}: column {change.column!r} changes from {change.before} to {after}, and a masking "
-                "policy hides it, which a new column would not have.",
+                f"{load.target}: column {change.column!r} changes from {change.before} to {_after(change)}, and a "
+                "masking policy hides it, which a new column would not have.",
                 hint=f"change it by hand, or leave it: on_schema_drift={{{change.drift.value!r}: 'freeze'}}",
             )
+
+
+def copied(evolution: Evolution) -> list[str]:
+    """Return the columns that are copied into one of another type, and dropped."""
+    return [change.column for change in _copies(evolution)]
+
+
+def _copies(evolution: Evolution) -> list[SchemaChange]:
+    typed = [each for each in evolution.changes if each.drift in {DriftClass.WIDENED, DriftClass.NARROWED}]
+    evolving = (change for change in typed if change.done is DriftAction.EVOLVE)
+    return [change for change in evolving if not grows_in_place(change.before, _after(change))]
+
+
+def _after(change: SchemaChange) -> str:
+    return change.after if change.drift is DriftClass.WIDENED else TEXT
 
 
 def refuse_options(load: Load) -> None:

@@ -20,10 +20,13 @@ from airflow_elt_provider.connectors.snowflake.settings import SnowflakeSettings
 from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.core.steps import Counts
+from airflow_elt_provider.errors import TransientError
 
 Observe = Callable[[str], None]
 _FRESH_SECONDS: Final = 300.0
 """A session that has been idle for longer is left behind: its tokens may have ended."""
+PROMPT_SECONDS: Final = 60.0
+"""After this long a COMMIT may have come too late for its transaction, which Snowflake would not say."""
 _PINNED: Final[dict[str, Any]] = {
     "TIMEZONE": "UTC",
     "QUOTED_IDENTIFIERS_IGNORE_CASE": False,
@@ -49,10 +52,12 @@ class _Login:
     """A connection of Snowflake's driver.
 
     :ivar load_id: the load that its statements are tagged with.
+    :ivar autocommit: whether a statement outside a transaction is one of its own.
     """
 
     connection: Any
     load_id: str = ""
+    autocommit: bool = True
     used: float = field(default_factory=time.monotonic)
 
     @property
@@ -72,10 +77,11 @@ class SnowflakeSession:
     :ivar committing: whether a COMMIT was sent and not answered.
     """
 
-    def __init__(self, connection: Any, observe: Observe) -> None:
-        self._connection = connection
+    def __init__(self, login: _Login, observe: Observe) -> None:
+        self._login = login
         self._observe = observe
         self._begun = False
+        self._transaction: object = None
         self.committing = False
 
     @property
@@ -106,7 +112,7 @@ class SnowflakeSession:
         :param shown: what observers see of it, where it holds a secret.
         """
         self._observe(shown or sql)
-        with self._connection.cursor() as cursor:
+        with self._login.connection.cursor() as cursor:
             cursor.execute(sql, tuple(params) or None)
             names = [column.name.lower() for column in cursor.description or ()]
             rows = cursor.fetchall()
@@ -114,20 +120,52 @@ class SnowflakeSession:
         return names, rows
 
     def begin(self) -> None:
-        """Begin a transaction."""
+        """Begin a transaction.
+
+        Snowflake may end it unasked. What comes after that must not commit by itself, so autocommit is off until
+        :meth:`commit` or :meth:`rollback` was answered and the session is lent again.
+        """
+        self.autocommit(on=False)
         self._begun = True
         self.execute("BEGIN TRANSACTION")
+        self._transaction = self._current()
 
     def commit(self) -> None:
-        """End the transaction; what came before counts from now on."""
+        """End the transaction; what came before counts from now on.
+
+        :raises TransientError: when it is not the one that was begun, and nothing counts; or, while ``committing``,
+            when so much time went by that nobody knows.
+        """
+        found, asked = self._current(), time.time()
+        if found is None or found != self._transaction:
+            self.rollback()
+            raise TransientError(
+                f"Snowflake ended transaction {self._transaction} before its COMMIT (now it is {found}): it was idle "
+                "for minutes and others waited for its locks, or somebody aborted it.",
+                hint="nothing was merged; try again, and see why the worker paused",
+            )
         self.committing = True
         self.execute("COMMIT")
+        if time.time() - asked > PROMPT_SECONDS:  # COMMIT of a transaction that is gone is answered like any other
+            raise TransientError(
+                f"COMMIT of transaction {self._transaction} took so long that Snowflake may have ended it before.",
+                hint="try again; the receipt tells whether it was merged",
+            )
         self.committing = self._begun = False
 
     def rollback(self) -> None:
         """End the transaction; nothing of it counts."""
         self.execute("ROLLBACK")
         self._begun = False
+
+    def autocommit(self, *, on: bool) -> None:
+        """Turn autocommit on or off; never within a transaction, which would commit it."""
+        if self._login.autocommit is not on:
+            self.execute(f"ALTER SESSION SET AUTOCOMMIT = {str(on).upper()}")
+            self._login.autocommit = on
+
+    def _current(self) -> object:
+        return self.query("SELECT CURRENT_TRANSACTION()")[0][0]
 
 
 class SnowflakeAccount:
@@ -154,10 +192,11 @@ class SnowflakeAccount:
         login = self._borrow()
         with self._mutex:
             self._open.add(login)
-        session = SnowflakeSession(login.connection, self._observe)
+        session = SnowflakeSession(login, self._observe)
         done = False
         try:
             with translate(what, self.settings):
+                session.autocommit(on=True)
                 self._tag(session, login, load_id)
                 yield session
             done = not session.in_transaction
@@ -230,7 +269,9 @@ def _driver(settings: SnowflakeSettings, secrets: dict[str, Secret] | Any) -> di
 
 
 def _parameters(settings: SnowflakeSettings) -> dict[str, Any]:
-    own: dict[str, Any] = {"LOCK_TIMEOUT": int(settings.lock_timeout), "QUERY_TAG": _tag_text(settings, "")}
+    own: dict[str, Any] = {"LOCK_TIMEOUT": int(settings.lock_timeout)}
+    if settings.query_tag:
+        own["QUERY_TAG"] = _tag_text(settings, "")
     if settings.statement_timeout:
         own["STATEMENT_TIMEOUT_IN_SECONDS"] = int(settings.statement_timeout)
     return {**settings.session_parameters, **_PINNED, **own}

@@ -44,7 +44,7 @@ def failure(number, text, state="00000", kind=errors.ProgrammingError):
         (630, "Statement reached its statement or warehouse timeout of 10 second(s) and was canceled.",
          TransientError, "elt_statement_timeout"),
         (100038, "Numeric value 'x' is not recognized", DataError, "column_types"),
-        (100090, "Duplicate row detected during DML action", DataError, "correct"),
+        (100090, "Duplicate row detected during DML action", DataError, "primary_key names all"),
         (904, "SQL compilation error: error line 1\ninvalid identifier 'X'", ConfigurationError, "column names"),
         (91003, "Failure using stage area. Cause: [Access Denied (Status Code: 403; Error Code: AccessDenied)]",
          ConfigurationError, "s3:GetObject"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlglot
 
-from airflow_elt_provider.connectors.snowflake import locations, staging
+from airflow_elt_provider.connectors.snowflake import catalog, locations, staging
 from airflow_elt_provider.connectors.snowflake.dialect import SnowflakeDialect
 from airflow_elt_provider.connectors.snowflake.locations import Location
 from airflow_elt_provider.connectors.snowflake.settings import SnowflakeSettings
@@ -55,8 +55,9 @@ def statements(load):
     yield from numbered("in place", DIALECT.alter_type(load.target, "amount", "NUMBER(12,2)", "NUMBER(20,2)"))
     yield from numbered("retype", DIALECT.alter_type(load.target, "it's", "NUMBER(12,2)", "NUMBER(20,4)"))
     yield from numbered("retype json", DIALECT.alter_type(load.target, "doc", "VARIANT", "VARCHAR"))
-    yield "retype, finished", DIALECT.unfinished(load.target, "it's", there=True)
-    yield "retype, begun anew", DIALECT.unfinished(load.target, "it's", there=False)
+    yield from numbered("retype, finished", DIALECT.unfinished(load.target, "it's", "NUMBER(12,2)", "NUMBER(20,4)"))
+    yield from numbered("retype, begun anew", DIALECT.unfinished(load.target, "it's", "NUMBER(12,2)", ""))
+    yield "clustering", catalog.show(DIALECT, load.target)
     yield "staging table", staging.create(DIALECT, load, name)
     for what, where in places().items():
         yield f"copy {what}", next(staging.copies(DIALECT, name, where))[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -121,7 +122,7 @@ def test_a_change_of_type_that_is_cut_off_anywhere_is_finished(loads, work):
     load = loads.make((3, "c", Decimal("3.1234")), columns=WIDER)
     work.open(rehearsal.tick).prepare(load)
     moments = [at for at, text in enumerate(rehearsal.moments, 1) if "ALTER TABLE" in text or "UPDATE" in text]
-    assert len(moments) == 5
+    assert len(moments) == 6
     for number, moment in enumerate([*moments, moments[-1] + 1]):
         target = f"raw.item_{number}"
         work.run(
@@ -147,6 +148,54 @@ def test_a_change_of_type_cut_off_between_the_two_names_begins_anew(loads, work)
     loads.merge(destination, (3, "c", Decimal("3.1234")), columns=WIDER)
     assert rows(work) == [(1, "a", Decimal("1.1000")), (2, "b", None), (3, "c", Decimal("3.1234"))]
     assert set(work.columns("raw.item")) == {"id", "name", "amount"}
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_rows_that_another_stream_commits_during_a_change_of_type_keep_their_values(loads, work, cut):
+    """They come after the UPDATE that fills the new column; the old one must not take their values with it."""
+    loads.merge(work.open(lambda _: None), *ROWS)
+    seen = []
+
+    def another(text):
+        seen.append(text)
+        if text.startswith("EXECUTE IMMEDIATE"):
+            work.run("INSERT INTO RAW.ITEM (ID, NAME, AMOUNT) VALUES (9, 'other', 9.25)")
+        if cut and seen[-3:-1] and seen[-2] == "" and seen[-3].startswith("EXECUTE IMMEDIATE"):
+            raise PowerCutError
+
+    load = loads.make((3, "c", Decimal("3.1234")), columns=WIDER)
+    with suppress(PowerCutError):
+        work.open(another).prepare(load)
+    bring_in(work.open(lambda _: None), load, loads.stage)
+    assert rows(work)[2:] == [(3, "c", Decimal("3.1234")), (9, "other", Decimal("9.2500"))]
+    assert set(work.columns("raw.item")) == {"id", "name", "amount"}
+
+
+def test_a_column_of_the_clustering_key_keeps_its_type(loads, destination, seen, work):
+    """Snowflake would refuse to drop it, in this load and every later one. It is asked only where a column is to go."""
+    loads.settings = {"table_options": {"cluster_by": ["amount"]}}
+    loads.merge(destination, *ROWS)
+    assert not any(text.startswith("SHOW TABLES") for text in seen)
+    remedy = f'ALTER TABLE "{work.database}"."RAW"."ITEM" DROP CLUSTERING KEY'
+    with pytest.raises(ConfigurationError, match=re.escape(remedy)):
+        loads.merge(destination, (3, "c", Decimal("3.1234")), columns=WIDER)
+    assert work.columns("raw.item")["amount"] == "NUMBER(12,2)"
+    work.run(remedy)
+    loads.merge(destination, (3, "c", Decimal("3.1234")), columns=WIDER)
+    assert work.columns("raw.item")["amount"] == "NUMBER(20,4)"
+
+
+def test_half_a_change_of_type_of_a_clustered_column_says_so(loads, destination, work):
+    """It may have been begun before somebody gave the table its key."""
+    table = f'"{work.database}"."RAW"."ITEM"'
+    work.run('CREATE SCHEMA "RAW"')
+    work.run(
+        f'CREATE TABLE {table} (ID NUMBER(19,0), NAME VARCHAR, AMOUNT NUMBER(20,4), "_ELT_OLD_AMOUNT" NUMBER(12,2)) '
+        'CLUSTER BY ("_ELT_OLD_AMOUNT")'
+    )
+    load = loads.make((3, "c", Decimal("3.1234")), columns=WIDER)
+    with pytest.raises(ConfigurationError, match=r"_elt_old_AMOUNT.*DROP CLUSTERING KEY"):
+        destination.prepare(load)
 
 
 def test_numbers_and_texts_grow_in_place(loads, destination, seen):
@@ -192,6 +241,27 @@ def test_every_statement_carries_its_load_and_its_task(loads, work):
     history = work.query("SELECT QUERY_TEXT, QUERY_TAG FROM TABLE(INFORMATION_SCHEMA.QUERY_HISTORY())")
     tags = {row[1] for row in history if row[0].startswith(("COPY", "CREATE T", "INSERT", "COMMIT")) and row[1]}
     assert {"dag": "nightly", "task": "item's", "load": receipt.load_id} in [json.loads(tag) for tag in tags]
+
+
+def test_a_query_tag_of_the_connection_stays_outside_of_tasks(work):
+    destination = SnowflakeDestination(work.settings(session_parameters={"QUERY_TAG": "ours"}))
+    assert destination.checkpoint("stream") is None
+    history = work.query("SELECT QUERY_TEXT, QUERY_TAG FROM TABLE(INFORMATION_SCHEMA.QUERY_HISTORY())")
+    asked = destination.dialect.checkpoints("stream")
+    assert {row[1] for row in history if asked in row[0] and work.database in row[0]} == {"ours"}
+
+
+def test_a_staging_table_that_goes_away_under_a_merge(loads, work):
+    load = staged(work.open(lambda _: None), loads.make(*ROWS), loads.stage)
+
+    def drop(text):
+        if text.startswith("BEGIN"):
+            work.open(lambda _: None).discard(load)
+
+    destination = work.open(drop)
+    with pytest.raises(DataError, match="from its stage task on"):
+        destination.commit(load, loads.stage, destination.prepare(load))
+    assert rows(work) == []
 
 
 def test_a_load_waits_for_another_of_its_stream(loads, work, destination):

@@ -6,8 +6,9 @@ from contextlib import nullcontext
 
 import pytest
 
-from airflow_elt_provider.connectors.snowflake.catalog import Described
-from airflow_elt_provider.connectors.snowflake.refusals import refuse_masked, refuse_options
+from airflow_elt_provider.connectors.snowflake.catalog import Described, columns_of
+from airflow_elt_provider.connectors.snowflake.dialect import SnowflakeDialect
+from airflow_elt_provider.connectors.snowflake.refusals import copied, refuse_masked, refuse_names, refuse_options
 from airflow_elt_provider.connectors.snowflake.types import fit, grows_in_place, spelled
 from airflow_elt_provider.core.drift import DriftAction, DriftClass, SchemaChange
 from airflow_elt_provider.core.evolve import Evolution, TargetTable
@@ -60,6 +61,7 @@ def test_a_masked_column_is_not_copied_into_one_that_is_not(tmp_path, drift, bef
     load = Loads(tmp_path, "raw.item").make((1, "a", None))
     found = Described(TargetTable({"amount": before}), masked=frozenset({"amount"}))
     evolution = Evolution((), (SchemaChange(drift, "amount", before, after, DriftAction.EVOLVE),))
+    assert copied(evolution) == (["amount"] if refused else [])
     with pytest.raises(ConfigurationError, match="masking policy") if refused else nullcontext():
         refuse_masked(load, evolution, found)
 
@@ -79,3 +81,20 @@ def test_options_that_make_no_sql_are_refused(tmp_path, option, says):
     load = Loads(tmp_path, "raw.item", settings={"table_options": option}).make((1, "a", None))
     with pytest.raises(ConfigurationError, match=says) if says else nullcontext():
         refuse_options(load)
+
+
+def test_names_in_a_clustering_key():
+    assert columns_of("") == frozenset()
+    assert columns_of("LINEAR(ID)") == {"LINEAR", "ID"}
+    assert columns_of('LINEAR("it""s", to_date("Seen"))') == {"LINEAR", 'it"s', "TO_DATE", "Seen"}
+
+
+@pytest.mark.parametrize(
+    ("names", "exact", "refused"),
+    [(("é", "É"), False, True), (("straße", "strasse"), False, True), (("é", "É"), True, False)],
+)
+def test_columns_that_copy_could_mix_up_are_refused(tmp_path, names, exact, refused):
+    """Snowflake may fold more letters than ASCII's when it matches columns."""
+    load = Loads(tmp_path, "raw.item").make((1, 2), columns=[f"{name} bigint" for name in names], key=names[:1])
+    with pytest.raises(ConfigurationError, match="have one name") if refused else nullcontext():
+        refuse_names(SnowflakeDialect("RAW", exact=exact), load)
