@@ -105,7 +105,12 @@ class Merge:
                 rows = self.jobs.finish(what, job)
         except EltError as error:
             over = job is not None and self.jobs.is_over(job)
-            known = self._failed(publication, error, None if over else job)
+            try:
+                known = self._failed(publication, error, None if over else job)
+            except AbortedError:
+                if found and over:
+                    return None
+                raise
             if known or (found and over):  # an earlier try's failure is not this one's
                 return known
             raise

@@ -161,6 +161,8 @@ def _job_config(load: Load, *, exact: bool) -> bigquery.LoadJobConfig:
     config: bigquery.LoadJobConfig = made
     config.source_format = bigquery.SourceFormat.PARQUET
     config.schema = _schema(load, exact=exact)
+    # Parquet's decimals become NUMERIC alone unless told otherwise; with both, BigQuery takes the first that fits.
+    config.decimal_target_types = ["NUMERIC", "BIGNUMERIC"]
     config.create_disposition = bigquery.CreateDisposition.CREATE_NEVER
     config.write_disposition = bigquery.WriteDisposition.WRITE_APPEND
     config.labels = {_LOAD: load.load_id}

@@ -59,6 +59,15 @@ class Commit:
         appends = self.load.mode is WriteMode.APPEND and self.load.manifest.interval is None
         return Pending.of(self.load, self.target, appends=appends)
 
+    @property
+    def _own(self) -> str:
+        """Whose claims are dead once this load is here: its run's; its own where others of the run may run beside it.
+
+        Intervals may: a backfill is mapped over them.
+        """
+        manifest = self.load.manifest
+        return manifest.load_id if manifest.interval else manifest.run_key
+
     def run(self) -> Receipt:
         """Merge the load, or return the receipt that it has already.
 
@@ -82,12 +91,15 @@ class Commit:
         )
 
     def _once(self, *, patient: bool) -> Receipt:
-        run_key = "" if patient else self.load.manifest.run_key
-        row = Line(self.warehouse, self._state).free(run_key)
+        row = Line(self.warehouse, self._state).free("" if patient else self._own)
         if row.receipt and not row.receipted:
             self._state.settle(row.receipt)
         if row.receipt and row.receipt.load_id == self.load.load_id:
             return row.receipt
+        if self.load.manifest.base_version is None:  # nothing else would tell that it is merged, and others since
+            known = read_receipt(self.session, self.session.dialect, self.load.load_id)
+            if known:
+                return known
         if self.load.manifest.base_version not in {None, row.version}:
             raise self.publication().stale()
         before = row.pending

@@ -113,11 +113,11 @@ class DatabricksDestination:
     def _prepare(self, session: DatabricksSession, load: Load) -> tuple[SchemaChange, ...]:
         dialect = session.dialect
         target = _describe(session, load)
-        for sql in dialect.unfinished(load.target, list(target.columns) if target else ()):
+        for sql in dialect.unfinished(load.target, target.columns if target else {}):
             session.execute(sql)
             target = None
         evolution = evolve(dialect, load, target or _describe(session, load))
-        for sql in evolution.ddl:
+        for sql in (*dialect.enabling(load.target, evolution.ddl), *evolution.ddl):
             try:
                 session.execute(sql)
             except MissingError:
@@ -205,6 +205,9 @@ class DatabricksDestination:
             try:
                 receipt = Commit(self._warehouse, session, load, target, publication).run()
             except MissingError as error:
+                known = _receipt(session, load.load_id)  # a twin may have merged it and dropped the staging table
+                if known:
+                    return known
                 if load.staging and load.staging not in staging.registered(session, load.load_id):
                     raise _unstaged(load) from error
                 raise

@@ -150,6 +150,12 @@ class DatabricksDialect(Dialect):
         """Return ALTER TABLE ADD COLUMN."""
         return Sql(f"ALTER TABLE {self.table(ref)} ADD COLUMN {quoted(name)} {type_}")
 
+    def enabling(self, ref: TableRef, ddl: Sequence[Sql]) -> tuple[Sql, ...]:
+        """Return what an existing table needs first: Delta allows timestamp_ntz by itself only in a new one."""
+        if not any(" ADD COLUMN " in sql and sql.endswith(f" {types.WITHOUT_ZONE}") for sql in ddl):
+            return ()
+        return (self.set_property(ref, "delta.feature.timestampNtz", "supported"),)
+
     def alter_type(self, ref: TableRef, name: str, current: str, type_: str) -> tuple[Sql, ...]:
         """Return what gives a column another type: in the metadata where Delta can, else by a successor."""
         alter = f"ALTER TABLE {self.table(ref)}"
@@ -160,23 +166,34 @@ class DatabricksDialect(Dialect):
             Sql(f"{alter} ADD COLUMN {new} {type_}"),
             Sql(f"UPDATE {self.table(ref)} SET {new} = {self.cast(quoted(name), type_)}"),
             Sql(f"{alter} RENAME COLUMN {quoted(name)} TO {quoted(OLD + name)}"),
-            *self.succeed(ref, name),
+            *self.succeed(ref, name, type_),
         )
 
-    def succeed(self, ref: TableRef, name: str) -> tuple[Sql, ...]:
-        """Return the rest of :meth:`alter_type` once the column has become its own predecessor."""
-        rename = f"RENAME COLUMN {quoted(NEW + name)} TO {quoted(name)}"
-        return Sql(f"ALTER TABLE {self.table(ref)} {rename}"), self.drop_column(ref, OLD + name)
+    def succeed(self, ref: TableRef, name: str, type_: str) -> tuple[Sql, ...]:
+        """Return the rest of :meth:`alter_type` once the column has become its own predecessor.
+
+        Rows that somebody wrote after the successor was filled, and before the renaming, get their value first.
+        """
+        table, new, value = self.table(ref), quoted(NEW + name), self.cast(quoted(OLD + name), type_)
+        return (
+            Sql(f"UPDATE {table} SET {new} = {value} WHERE {self.differ(new, value)}"),
+            Sql(f"ALTER TABLE {table} RENAME COLUMN {new} TO {quoted(name)}"),
+            self.drop_column(ref, OLD + name),
+        )
 
     def drop_column(self, ref: TableRef, name: str) -> Sql:
         """Return ALTER TABLE DROP COLUMN, for columns of :meth:`alter_type`."""
         return Sql(f"ALTER TABLE {self.table(ref)} DROP COLUMN {quoted(name)}")
 
-    def unfinished(self, ref: TableRef, columns: Sequence[str]) -> tuple[Sql, ...]:
-        """Return what finishes, or undoes, the changes of type that a load left half done."""
+    def unfinished(self, ref: TableRef, columns: Mapping[str, str]) -> tuple[Sql, ...]:
+        """Return what finishes, or undoes, the changes of type that a load left half done.
+
+        :param columns: column -> type.
+        """
         done: list[Sql] = []
         for name in (column.removeprefix(OLD) for column in columns if column.startswith(OLD)):
-            done += [self.drop_column(ref, OLD + name)] if name in columns else self.succeed(ref, name)
+            whole = name in columns
+            done += [self.drop_column(ref, OLD + name)] if whole else self.succeed(ref, name, columns[NEW + name])
         for name in (column.removeprefix(NEW) for column in columns if column.startswith(NEW)):
             if OLD + name not in columns:
                 done.append(self.drop_column(ref, NEW + name))

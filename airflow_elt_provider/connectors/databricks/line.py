@@ -46,10 +46,11 @@ class Line:
     warehouse: Warehouse
     state: StreamState
 
-    def free(self, run_key: str = "") -> StreamRow:
+    def free(self, own: str = "") -> StreamRow:
         """Return the row once it is free, or its claim is that of a dead load.
 
-        :param run_key: a run whose claims are dead: Airflow runs one attempt of a task at a time. "" for none.
+        :param own: a load, or the key of a run, whose claims are dead: Airflow runs one attempt of a task at a time.
+            "" for none.
         :raises TransientError: when that takes too long.
         """
         wait, until, said = _FIRST_WAIT, time.monotonic() + 2 * self._patience + _LONGEST_WAIT, False
@@ -58,7 +59,7 @@ class Line:
             if row is None:
                 raise TransientError(f"The checkpoint of {self.state.stream} is gone.", hint="let the task retry")
             claim = row.pending
-            if claim is None or claim.run_key == run_key or row.age > self._patience:
+            if claim is None or own in {claim.run_key, claim.load_id} or row.age > self._patience:
                 return row
             if time.monotonic() > until or self.warehouse.cancelled.is_set():
                 raise TransientError(
@@ -100,7 +101,7 @@ class TakeOver:
         self._stop_writes(TableRef(dead.target), mine.nonce)
         if dead.load_id != mine.load_id and dead.appends and dead.receipt and self._came(dead):
             log.warning("%s: load %s was merged but for its receipt; finishing it", self.state.stream, dead.load_id)
-            self.state.finish(taken, dead.receipt, by=f"{mine.load_id}/{mine.nonce}")
+            self.state.finish(taken, dead.receipt, by=f"{dead.load_id}/{mine.nonce}")
             raise MovedError
         return taken
 

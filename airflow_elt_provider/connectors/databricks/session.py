@@ -269,12 +269,14 @@ def _unseen(keys: Mapping[str, Secret]) -> Iterator[None]:
         logger.disabled = True
     try:
         yield
-    except exc.Error as error:
+    except (exc.Error, MissingError) as error:
         text = str(error)
         for key in keys.values():
             text = text.replace(key.reveal(), "***")
         if text == str(error):
             raise
+        if isinstance(error, MissingError):
+            raise MissingError(text) from None
         raise exc.ServerOperationError(text) from None  # type: ignore[no-untyped-call]
     finally:
         for logger in talking:
@@ -303,7 +305,8 @@ def _namespace(cursor: Any, settings: DatabricksSettings) -> tuple[str, str]:
 
 
 def _tag(tags: dict[str, str] | Any) -> str:
-    return f"/* {json.dumps(dict(tags)).replace('*/', '* /')} */ " if tags else ""
+    text = json.dumps(dict(tags)).replace("*/", "* /").replace("/*", "/ *")  # comments nest
+    return f"/* {text} */ " if tags else ""
 
 
 def _see_nothing(_: str) -> None:

@@ -15,10 +15,12 @@ TEXT: Final = "string"
 MOMENTS: Final = frozenset({"date", "timestamp", "timestamp_ntz"})
 """Types with values that Arrow has not: years before 1 and after 9999. None of them has infinity."""
 
+WITHOUT_ZONE: Final = "timestamp_ntz"
+
 _TYPES: Final[tuple[tuple[pa.DataType, str], ...]] = (
     (pa.bool_(), "boolean"), (pa.int16(), "smallint"), (pa.int32(), "int"), (pa.int64(), "bigint"),
     (pa.float32(), "float"), (pa.float64(), "double"), (pa.binary(), "binary"), (pa.date32(), "date"),
-    (pa.timestamp("us"), "timestamp_ntz"), (pa.timestamp("us", "UTC"), "timestamp"),
+    (pa.timestamp("us"), WITHOUT_ZONE), (pa.timestamp("us", "UTC"), "timestamp"),
 )  # fmt: skip
 
 

@@ -19,6 +19,8 @@ from google.cloud import bigquery
 
 from airflow_elt_provider.connectors.bigquery.destination import BigQueryDestination
 from airflow_elt_provider.connectors.bigquery.jobs import BigQueryJobs
+from airflow_elt_provider.connectors.bigquery.script import UNEXPECTED
+from airflow_elt_provider.connectors.bigquery.staging import nonce_of
 from airflow_elt_provider.core.plan import Interval
 from airflow_elt_provider.errors import ConfigurationError, DataError, StaleLoadError, TransientError
 from airflow_elt_provider.stages.gcs import GcsStage
@@ -153,6 +155,16 @@ def test_the_id_of_a_script_that_failed_is_spent(work, loads, destination):
     receipt = destination.commit(load, loads.stage, changes)
     assert receipt.inserted == 2
     assert f"elt_merge_{load.load_id}_{nonce}_1" in jobs_of(work, load.load_id)
+
+
+def test_many_spent_ids_do_not_use_up_the_tries(work, loads, destination):
+    """An earlier task's tries all found the target changed: this one's have not begun."""
+    load = staged(destination, loads.make(ONE), loads.stage)
+    changes = destination.prepare(load)
+    for number in range(8):
+        job_id = f"elt_merge_{load.load_id}_{nonce_of(load.staging)}_{number}"
+        work.client.query(f"ASSERT FALSE AS '{UNEXPECTED}'", job_id=job_id, job_retry=None)
+    assert destination.commit(load, loads.stage, changes).inserted == 1
 
 
 def test_two_attempts_of_an_interval_load_at_once(work, loads, destination):

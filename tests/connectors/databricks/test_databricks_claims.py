@@ -181,6 +181,33 @@ def test_a_zombie_that_wakes_before_its_rows_writes_none(work, destination, load
     assert destination.checkpoint("stream").version == 3
 
 
+def test_an_interval_that_is_merged_is_not_merged_again_after_others(destination, loads, query):
+    """It leaves the checkpoint alone: a twin that comes when others were merged since knows by the receipt only."""
+    loads.mode = "append"
+    interval = {"interval": Interval("1", "9"), "cursor": "id", "version": None}
+    load = loads.make((1, "old", None), **interval)
+    twin = staged(destination, load, loads.stage)
+    receipt = bring_in(destination, load, loads.stage)
+    loads.merge(destination, (1, "new", None), **interval)
+    assert destination.commit(twin, loads.stage, ()) == receipt
+    assert rows(query, "id, name") == [(1, "new")]
+
+
+def test_a_load_that_its_twin_merged_meanwhile(work, destination, loads, query):
+    """Both have one staging table, which is gone once the first has done its work."""
+    loads.merge(destination, ONE)
+    twin = staged(destination, loads.make(TWO), loads.stage)
+    found = []
+
+    def overtaken(sql):
+        if not found and sql.startswith("SELECT count(*) FROM `main`.`_elt`.`staging_"):
+            found.append(None)
+            found[0] = destination.commit(twin, loads.stage, ())
+
+    assert work.open(overtaken).commit(twin, loads.stage, ()) == found[0]
+    assert rows(query, "id, name") == [(1, "a"), (2, "b")]
+
+
 def test_a_live_load_is_waited_for(work, destination, loads, query):
     loads.merge(destination, ONE)
     first, second = loads.make(TWO), loads.make(THREE)
@@ -202,6 +229,31 @@ def test_a_live_load_is_waited_for(work, destination, loads, query):
         with pytest.raises(StaleLoadError):
             two.result(60)
     assert rows(query, "id, name") == [(1, "a"), (2, "b")]
+
+
+def test_intervals_of_one_run_wait_for_each_other(work, destination, loads, query):
+    """A backfill is mapped over its intervals: the claim of one of them is not dead when another comes."""
+    loads.merge(destination, ONE, TWO, THREE, mode="append")
+    run = {"mode": "append", "run_key": "0" * 32, "cursor": "id", "version": None}
+    first = loads.make((1, "A", None), interval=Interval("1", "2"), **run)
+    second = loads.make((2, "B", None), interval=Interval("2", "3"), **run)
+    claimed, go_on = threading.Event(), threading.Event()
+
+    def slow(sql):
+        if sql.startswith(WRITE):
+            claimed.set()
+            go_on.wait(60)
+
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(bring_in, work.open(slow), first, loads.stage)
+        assert claimed.wait(60)
+        two = pool.submit(bring_in, work.open(lambda _: None), second, loads.stage)
+        with pytest.raises(TimeoutError):
+            two.result(3)
+        go_on.set()
+        counts = [(found.inserted, found.deleted) for found in (one.result(60), two.result(60))]
+    assert counts == [(1, 1), (1, 1)]
+    assert rows(query, "id, name") == [(1, "A"), (2, "B"), (3, None)]
 
 
 def test_whoever_waits_can_be_cancelled(work, destination, loads, killed):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 
 import pytest
 
 from airflow_elt_provider.connectors.databricks.destination import DatabricksDestination
+from airflow_elt_provider.connectors.databricks.session import _tag
 from airflow_elt_provider.connectors.databricks.settings import DatabricksSettings
 from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import ConfigurationError, DataError, TransientError
@@ -130,7 +132,21 @@ def test_cancel_when_nothing_runs(destination):
     destination.cancel()
 
 
-def test_keys_of_the_stage_are_seen_by_nobody(server, settings, loads, caplog, tmp_path):
+def test_tags_stay_in_their_comment():
+    """Comments nest in Spark's SQL: one that begins in a tag must end there, too."""
+    assert _tag({"run": "a */ b /* c"}) == '/* {"run": "a * / b / * c"} */ '
+    assert _tag({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        ("[PARSE_SYNTAX_ERROR] near AWS_ACCESS_KEY = 'AKIASEEN' SQLSTATE: 42601", "42601"),
+        ("[TABLE_OR_VIEW_NOT_FOUND] in AWS_ACCESS_KEY = 'AKIASEEN' SQLSTATE: 42P01", "42P01"),
+    ],
+    ids=["syntax", "missing"],
+)
+def test_keys_of_the_stage_are_seen_by_nobody(server, settings, loads, caplog, tmp_path, error, state):
     """Not by observers, not in the driver's log, not in an error that quotes the statement."""
 
     class Bucket:
@@ -144,8 +160,7 @@ def test_keys_of_the_stage_are_seen_by_nobody(server, settings, loads, caplog, t
     seen = []
     given = {**settings, "token": Secret(settings["token"]), "volume": "", "credentials": "stage"}
     destination = DatabricksDestination(DatabricksSettings(**given), observe=seen.append)
-    error = "[PARSE_SYNTAX_ERROR] near AWS_ACCESS_KEY = 'AKIASEEN' SQLSTATE: 42601"
-    server.inject({"pattern": "COPY INTO", "error": error, "state": "42601"})
+    server.inject({"pattern": "COPY INTO", "error": error, "state": state})
     caplog.set_level(logging.DEBUG)
 
     def copy():
@@ -161,8 +176,9 @@ def test_keys_of_the_stage_are_seen_by_nobody(server, settings, loads, caplog, t
         "COPY INTO t FROM 's3://bucket/x' WITH (CREDENTIAL (AWS_ACCESS_KEY = 'AKIASEEN', "
         "AWS_SECRET_KEY = 'se\\'cret')) FILEFORMAT = PARQUET"
     )
-    assert "near AWS_ACCESS_KEY = '***'" in str(caught.value)
-    for text in (str(caught.value), "".join(seen), caplog.text):
+    assert "AWS_ACCESS_KEY = '***'" in str(caught.value)
+    told = "".join(traceback.format_exception(caught.value))
+    for text in (str(caught.value), told, "".join(seen), caplog.text):
         assert "AKIASEEN" not in text
         assert "cret'" not in text
     destination.close()

@@ -143,11 +143,22 @@ def test_create(loads: Loads) -> None:
 def test_evolve(loads: Loads) -> None:
     current = {"id": "int", "name": "int", "amount": "decimal(5,2)"}
     ddl = evolve(DIALECT, loads.make(ROW), TargetTable(current)).ddl
-    half = DIALECT.unfinished(
-        loads.make(ROW).target, ["id", "_elt_old_a", "b", "_elt_old_b", "_elt_new_c", "_elt_new_a"]
-    )
+    left = ("id", "_elt_old_a", "b", "_elt_old_b", "_elt_new_c", "_elt_new_a")
+    half = DIALECT.unfinished(loads.make(ROW).target, dict.fromkeys(left, "string"))
     fence = DIALECT.set_property(loads.make(ROW).target, "elt.fence", "0a1b2c3d")
     golden("evolve", [*ddl, *half, fence])
+    assert DIALECT.enabling(loads.make(ROW).target, ddl) == ()
+
+
+def test_a_column_without_a_time_zone_is_enabled_first(loads: Loads) -> None:
+    """Delta does so by itself only where the table is created with one."""
+    load = loads.make((1, "a", None), columns=(*SMALL, "at timestamp"))
+    ddl = evolve(DIALECT, load, TargetTable({"id": "bigint", "name": "string"})).ddl
+    assert [*DIALECT.enabling(load.target, ddl), *ddl] == [
+        "ALTER TABLE `main`.`raw`.`item` SET TBLPROPERTIES ('delta.feature.timestampNtz' = 'supported')",
+        "ALTER TABLE `main`.`raw`.`item` ADD COLUMN `at` timestamp_ntz",
+    ]
+    assert DIALECT.enabling(load.target, evolve(DIALECT, load, None).ddl) == ()
 
 
 def test_our_own_tables() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import time, timedelta
+from datetime import datetime, time, timedelta
 
 import pytest
 
@@ -150,8 +150,8 @@ def test_uploads_of_a_killed_task_are_removed(server, destination, loads, settin
 
 
 def test_a_change_of_type_that_died_is_finished(destination, loads, query, work):
-    """Whichever of its five statements was the last."""
-    for dies_before in range(5):
+    """Whichever of its six statements was the last."""
+    for dies_before in range(6):
         loads.target, loads.stream, loads.version = f"raw.item{dies_before}", f"stream{dies_before}", 0
         loads.merge(destination, ONE)
         text = ("id bigint", "name text", "amount text")
@@ -172,6 +172,28 @@ def test_a_change_of_type_that_died_is_finished(destination, loads, query, work)
         found = query(f"SELECT id, name, amount FROM {loads.target} ORDER BY 1")
         assert found == [(1, "a", "1.10"), (2, "b", "many")], dies_before
         assert set(work.columns(loads.target)) == {"id", "name", "amount"}
+
+
+def test_rows_that_come_during_a_change_of_type_keep_their_values(destination, loads, query, work):
+    """Somebody writes after the new column was filled, and before it takes the old one's name."""
+    loads.merge(destination, ONE)
+
+    def meanwhile(sql):
+        if "RENAME COLUMN `amount` TO" in sql:
+            work.run("INSERT INTO raw.item (id, name, amount) VALUES (7, 'g', 7.5)")
+
+    load = loads.make((2, "b", "many"), columns=("id bigint", "name text", "amount text"))
+    work.open(meanwhile).prepare(staged(destination, load, loads.stage))
+    assert query("SELECT id, amount FROM raw.item ORDER BY 1") == [(1, "1.10"), (7, "7.50")]
+
+
+def test_a_column_without_a_time_zone_is_added(server, destination, loads, query):
+    loads.merge(destination, ONE)
+    columns = ("id bigint", "name text", "amount decimal(12,2)", "at timestamp")
+    loads.merge(destination, (2, "b", None, datetime(2026, 1, 2, 3, 4, 5)), columns=columns)
+    assert query("SELECT id, CAST(at AS string) FROM raw.item ORDER BY 1") == [(1, None), (2, "2026-01-02 03:04:05")]
+    altered = [sql for sql in server.statements() if "ALTER TABLE `main`.`raw`.`item`" in sql]
+    assert "'delta.feature.timestampNtz' = 'supported'" in altered[0]
 
 
 def test_statements_carry_their_task(server, settings, loads):
