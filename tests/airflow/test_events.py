@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from tests.airflow import in_process
-from tests.airflow.conftest import HOME
 
 pytestmark = pytest.mark.lowest
 
-LINEAGE = HOME / "lineage.jsonl"
+LINEAGE = Path(os.environ["AIRFLOW_HOME"]) / "lineage.jsonl"
 STEPS = """
 extract = ExtractOperator(task_id="extract", source_conn_id="rds", source_table="public.actor",
                           target_table="raw.actor", destination_conn_id="lake", rename=dict(name="full_name"))
