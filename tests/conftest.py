@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave files without a `lowest` test unread in the run of those: what they import is not installed there."""
-    wanted = config.getoption("-m").split()
-    if "lowest" in wanted and collection_path.name.startswith("test_") and collection_path.suffix == ".py":
-        return "mark.lowest" not in collection_path.read_text() or None
-    return None
+    """Leave files and folders without a `lowest` test unread in the run of those: what they import is not there."""
+    if "lowest" not in config.getoption("-m").split():
+        return None
+    tests = collection_path.rglob("test_*.py") if collection_path.is_dir() else [collection_path]
+    found = [path for path in tests if path.name.startswith("test_") and path.suffix == ".py"]
+    return (bool(found) and not any("mark.lowest" in path.read_text() for path in found)) or None

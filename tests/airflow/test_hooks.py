@@ -133,7 +133,11 @@ def test_duckdb_test_button(tmp_path):
     [
         ({"conn_type": "http"}, source_hook, "'http', which is no source"),
         ({"conn_type": "duckdb"}, source_hook, "'duckdb', which is no source"),
-        ({"conn_type": "http"}, destination_hook, "use a connection of one of these types: duckdb, postgres"),
+        (
+            {"conn_type": "http"},
+            destination_hook,
+            "use a connection of one of these types: databricks, duckdb, google_cloud_platform, hologres, postgres, snow",
+        ),
     ],
 )
 def test_an_unknown_type_lists_the_known_ones(conn, ask, message):

@@ -27,7 +27,7 @@ WRONG = {
     "dict(cursor_column='u', deletes='hard')": "does not see deletes",
     "dict(deletes='soft', mode='append')": "does not go with",
     "dict(hash_columns={'a': 'b'})": "not in this version",
-    "dict(path='x/*.csv')": "not in this version",
+    "dict(path='x/*.csv', source_table=None)": "or an absolute",
     "dict(interval=('{{ ds }}', '{{ ds }}'))": "interval needs a cursor column",
     "dict(full_refresh='perhaps')": "neither true nor false",
     "dict(parallelism=0)": "parallelism=0",
@@ -35,7 +35,7 @@ WRONG = {
     "dict(on_schema_drift='ignore')": "on_schema_drift='ignore'",
     "dict(max_delete_ratio=2)": "max_delete_ratio=2",
     "dict(primary_key=[])": "primary_key is empty",
-    "dict(query='SELECT 1')": "exactly one of source_table and query",
+    "dict(query='SELECT 1')": "exactly one of source_table, query and path",
     "dict(source_table='a..b') | dict(source_table='a..b')": "is not a table name",
 }
 
