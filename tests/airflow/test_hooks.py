@@ -136,7 +136,7 @@ def test_duckdb_test_button(tmp_path):
         (
             {"conn_type": "http"},
             destination_hook,
-            "use a connection of one of these types: databricks, duckdb, google_cloud_platform, hologres, postgres, snow",
+            "use a connection of one of these types: databricks, duckdb, google_cloud_platform, hologres, postgres",
         ),
     ],
 )

@@ -14,7 +14,6 @@ from airflow_elt_provider.hooks.forms import HOLOGRES
 from airflow_elt_provider.hooks.hologres import EltHologresHook
 from tests.airflow.in_process import environment
 
-pytestmark = pytest.mark.lowest
 ENDPOINT = "hgprecn-cn-x-ap-northeast-1.hologres.aliyuncs.com"
 
 
