@@ -1,4 +1,4 @@
-"""CSV: RFC 4180 in UTF-8, with a header row."""
+"""CSV: RFC 4180 in UTF-8, with a header row; as Arrow reads it, which forgives text after a closing quote."""
 
 from __future__ import annotations
 
