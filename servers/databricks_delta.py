@@ -71,6 +71,11 @@ class Table:
         logs = sorted((self.path / "_delta_log").glob("*.json"), reverse=True)[:limit]
         return [{"version": int(log.stem), **_commit_info(log)} for log in logs]
 
+    @property
+    def version(self) -> int:
+        """Its newest commit, -1 before the first."""
+        return next((each["version"] for each in self.history(1)), -1)
+
     # --- ALTER TABLE ---
 
     def add_column(self, name: str, type_: str) -> None:

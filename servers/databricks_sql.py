@@ -39,6 +39,10 @@ _COPY: Final = re.compile(
     r"FILES\s*=\s*\((.*?)\)(?=\s+FORMAT_OPTIONS|\s+COPY_OPTIONS|\s*$)(.*)", re.IGNORECASE | re.DOTALL,
 )  # fmt: skip
 _MAX_FILES: Final = 1000
+_SCHEMA: Final = re.compile(r"CREATE\s+SCHEMA\b", re.IGNORECASE)
+_UNREAD: Final = "Exception deserializing response"
+"""What gRPC's Python client says of an answer that came and that it could not decode; now and then it cannot."""
+_ASKED: Final = 4
 _NO_STATISTICS: Final = "TBLPROPERTIES ('delta.dataSkippingNumIndexedCols' = '0')"
 """Sail takes a column whose least value is its greatest for a constant, and both are rounded, and leave out NaN."""
 _ERRORS: Final = (  # Sail's words, Databricks's error class and SQLSTATE
@@ -82,7 +86,9 @@ class Warehouse:
             return self._create(place, bool(found[1]), found[2], sql[found.end() :])
         if found := _WRITES.match(sql):
             return self._write(place, found[1].upper().split()[0], found[2], sql)
-        return self._sail(sql)
+        if _SCHEMA.match(sql):
+            return self._command(sql, lambda: True)  # a refusal is a status, which is always read
+        return self._query(sql)
 
     # --- names ---
 
@@ -109,7 +115,8 @@ class Warehouse:
                 made.check_names([_unquoted(part) for part in re.findall(rf"(?:^\(|,)\s*({_PART})\s+\w", columns)])
             partitioned = re.search(r"PARTITIONED BY \([^)]*\)", clauses)
             location = f"USING delta {partitioned[0] if partitioned else ''} LOCATION '{made.path}'"
-            self._sail(f"CREATE TABLE {_written(key)} {columns} {location} {_NO_STATISTICS} {query}")
+            sql = f"CREATE TABLE {_written(key)} {columns} {location} {_NO_STATISTICS} {query}"
+            self._command(sql, lambda: made.version >= 0)
             self.tables[key] = made
         return pa.table({"num_affected_rows": [1], "num_inserted_rows": [1]}) if query else pa.table({})
 
@@ -118,7 +125,7 @@ class Warehouse:
         with self._ddl:
             gone = self.tables.pop(key, None)
             if gone:
-                self._sail(f"DROP TABLE {_written(key)}")
+                self._command(f"DROP TABLE IF EXISTS {_written(key)}")
                 shutil.rmtree(gone.path, ignore_errors=True)
             elif not quiet:
                 raise SqlError("TABLE_OR_VIEW_NOT_FOUND", f"The table or view {name} cannot be found.", "42P01")
@@ -139,8 +146,8 @@ class Warehouse:
             for method, match in found:
                 method(table, *match.groups())
             key = _key(place, name)  # Sail keeps the columns of the day on which it met the table
-            self._sail(f"DROP TABLE {_written(key)}")
-            self._sail(f"CREATE TABLE {_written(key)} USING delta LOCATION '{table.path}'")
+            self._command(f"DROP TABLE IF EXISTS {_written(key)}")
+            self._command(f"CREATE TABLE IF NOT EXISTS {_written(key)} USING delta LOCATION '{table.path}'")
         return pa.table({})
 
     def _describe(self, place: Place, name: str) -> pa.Table:
@@ -171,8 +178,8 @@ class Warehouse:
         if listed := _LISTED.fullmatch(sql):
             sql = _positional(table, *listed.groups())
         with table.lock:
-            before = table.history(1)[0]["version"]
-            self._sail(sql)
+            before = table.version
+            self._command(sql, lambda: table.version > before)
             done = table.history(1)[0]
         return _counts(verb, done.get("operationMetrics", {}) if done["version"] > before else {})
 
@@ -186,9 +193,32 @@ class Warehouse:
             rows = table.copy(self.files, _text(f"'{source}'"), wanted, merge=merge)
         return pa.table({"num_affected_rows": [rows], "num_inserted_rows": [rows], "num_skipped_corrupt_files": [0]})
 
-    def _sail(self, sql: str) -> pa.Table:
+    # --- Sail ---
+
+    def _query(self, sql: str) -> pa.Table:
+        """Return the rows of a query, or of a command that may run twice."""
         with _worded():
-            return self.spark.sql(sql).toArrow()
+            found = _read(lambda: self.spark.sql(sql))
+            return _read(found.toArrow)
+
+    def _command(self, sql: str, done: Callable[[], bool] = lambda: False) -> pa.Table:
+        """Run a command, which has no rows; `done` tells whether one was, whose answer could not be read."""
+        with _worded():
+            _read(lambda: self.spark.sql(sql), done)
+        return pa.table({})
+
+
+def _read(ask: Callable[[], Any], done: Callable[[], bool] = lambda: False) -> Any:
+    """Return an answer.  One that cannot be read is no error of the warehouse: it is asked for again, unless `done`."""
+    for _ in range(_ASKED - 1):
+        try:
+            return ask()
+        except Exception as error:
+            if _UNREAD not in str(error):
+                raise
+            if done():
+                return None
+    return ask()
 
 
 class _worded(AbstractContextManager[None]):  # noqa: N801 - used as a function

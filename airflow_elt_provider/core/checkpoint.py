@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from airflow_elt_provider.core.buckets import Buckets
 from airflow_elt_provider.errors import ConfigurationError
 
 
@@ -25,6 +26,67 @@ class CursorPosition:
 
 
 @dataclass(frozen=True)
+class StateFile:
+    """A file on the stage that a checkpoint names: what the next extract compares with.
+
+    :param sha256: of its bytes, in hex.
+    """
+
+    uri: str
+    sha256: str
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class SnapshotPosition:
+    """What a snapshot of a source held, as far as the next one needs it to find what changed since.
+
+    :param epoch: identity of everything that makes row versions comparable: cluster, timeline, database, table files,
+        server version. With another one nothing is known, and everything is compared by content, or read.
+    :param xmin: 64-bit id of the oldest transaction that was not over then: what it and later ones wrote may be new.
+    :param by: what stands for a row's content: ``xmin`` (its version) or ``content`` (a hash).
+    :param buckets: how the buckets of the state file are told; None where there are none.
+    :param state: the buckets' fingerprints; None where there are none.
+    :param rows: how many rows there were.
+    """
+
+    epoch: str
+    xmin: int = 0
+    by: str = "xmin"
+    buckets: Buckets | None = None
+    state: StateFile | None = None
+    rows: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object that :meth:`from_json` reads."""
+        return {**asdict(self), "buckets": self.buckets.to_json() if self.buckets else None}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> SnapshotPosition:
+        """Read what :meth:`to_json` wrote."""
+        buckets, state = value["buckets"], value["state"]
+        return cls(**{
+            **value, "buckets": Buckets.from_json(buckets) if buckets else None,
+            "state": StateFile(**state) if state else None,
+        })  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LogPosition:
+    """Up to where a write-ahead log has been read.
+
+    :param lsn: every transaction that was committed up to here is merged, none after; as PostgreSQL writes it,
+        ``16/B374D848``.
+    :param slot: the replication slot.
+    :param publication: the publication.
+    """
+
+    lsn: str
+    slot: str
+    publication: str
+
+
+@dataclass(frozen=True)
 class Position:
     """Where a stream stands at its source.
 
@@ -35,6 +97,8 @@ class Position:
     :param columns_seen: the highest column number of the source table then (0: unknown), to tell a column that was
         added since from one that had been left out.
     :param shape: for each column of ``columns`` what it was then: its table's object id, its number and its type.
+    :param snapshot: of captures that compare snapshots, and of ``wal``, which falls back on them.
+    :param log: of ``wal``.
     :param appends: whether the stream appends: its positions mean another boundary than those of ``merge``.
     """
 
@@ -46,19 +110,32 @@ class Position:
     cursor: CursorPosition | None = None
     appends: bool = False
     shape: tuple[str, ...] = ()
+    snapshot: SnapshotPosition | None = None
+    log: LogPosition | None = None
+
+    def __str__(self) -> str:
+        """The position as a person would write it; "" where there is nothing to write."""
+        if self.log:
+            return self.log.lsn
+        if self.snapshot:
+            return f"xmin {self.snapshot.xmin}" if self.snapshot.xmin else ""
+        return (self.cursor.value or "") if self.cursor else ""
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that :meth:`from_json` reads."""
         lists = {name: list(getattr(self, name)) for name in ("key", "columns", "shape")}
-        return {**asdict(self), **lists}
+        snapshot = self.snapshot.to_json() if self.snapshot else None
+        return {**asdict(self), **lists, "snapshot": snapshot}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Position:
         """Read what :meth:`to_json` wrote."""
-        cursor = value.get("cursor")
+        cursor, snapshot, log = (value.get(name) for name in ("cursor", "snapshot", "log"))
         return cls(**{
             **value, "key": tuple(value["key"]), "columns": tuple(value["columns"]), "shape": tuple(value["shape"]),
             "cursor": CursorPosition(**cursor) if cursor else None,
+            "snapshot": SnapshotPosition.from_json(snapshot) if snapshot else None,
+            "log": LogPosition(**log) if log else None,
         })  # fmt: skip
 
     def refuse_change(self, now: Position, stream: str) -> None:

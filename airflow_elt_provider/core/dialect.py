@@ -41,6 +41,10 @@ class Dialect:
 
     # --- names ---
 
+    def staged_extras(self, load: Load) -> list[tuple[str, str]]:
+        """Return names and types of what a load's staged rows have besides the table's columns."""
+        return [(column.name, self.column_type(column)) for column in load.manifest.extra_columns]
+
     def quote(self, name: str) -> str:
         """Return an identifier, quoted."""
         return '"' + name.replace('"', '""') + '"'
@@ -125,6 +129,20 @@ class Dialect:
     def try_cast(self, expression: str, type_: str) -> str:
         """Return a cast that gives NULL for what does not fit, where the system has one."""
         return self.cast(expression, type_)
+
+    # --- buckets of keys ---
+
+    def modulo(self, expression: str, divisor: int) -> str:
+        """Return the remainder of a whole number, with the number's sign."""
+        return f"({expression} % {divisor})"
+
+    def key_text(self, expression: str, type_: str) -> str:
+        """Return a text, whole number or uuid as text."""
+        return expression if type_ == self.text_type else self.cast(expression, self.text_type)
+
+    def md5(self, expression: str) -> str:
+        """Return the MD5 of a text's UTF-8 bytes, in 32 lower-case hex digits."""
+        return f"md5({expression})"
 
     # --- DDL ---
 

@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from airflow_elt_provider.core.buckets import Buckets
 from airflow_elt_provider.core.checkpoint import Position
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.plan import Interval
-from airflow_elt_provider.core.schema import TableSchema
+from airflow_elt_provider.core.schema import EXTRA_COLUMNS, Column, TableSchema
+from airflow_elt_provider.core.system_columns import EXACT, OP
 from airflow_elt_provider.errors import ConfigurationError, DataError
 
 FORMAT_VERSION: Final = 1
@@ -23,6 +25,13 @@ class Role(StrEnum):
     """What the rows of a file mean."""
 
     UPSERT = "upsert"
+    """rows as they are now"""
+    DELETE = "delete"
+    """keys that are gone"""
+    KEYSET = "keyset"
+    """buckets that changed, and the keys that are in them now, but for those among the upserts"""
+    QUARANTINE = "quarantine"
+    """rows that were set aside; never staged"""
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class StagedFile:
     """One file of a load.
 
     :param sha256: of the file's bytes, in hex.
-    :param exact: whether the file has the column of exceptional values.
+    :param extra: which of :data:`~airflow_elt_provider.core.schema.EXTRA_COLUMNS` the file has.
     """
 
     uri: str
@@ -38,7 +47,7 @@ class StagedFile:
     rows: int
     bytes: int
     role: Role = Role.UPSERT
-    exact: bool = False
+    extra: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,13 @@ class Manifest:
     :param base_version: version of the checkpoint that the load goes on from; 0 for none. None: the load neither
         reads nor moves the checkpoint (interval loads, and cleared runs that later runs have overtaken).
     :param next_position: the checkpoint's position once this load is merged.
+    :param files: what is staged, in the order in which it was written.
+    :param quarantine: rows that were set aside.
     :param complete: whether the files hold the whole table, so that a key that is absent was deleted.
+    :param buckets: how the keyset's buckets are told, where there is one.
+    :param unchanged: sets of columns that some rows do not bring, see ``OP``.
+    :param source_rows: how many rows the source has, where the capture knows.
+    :param as_of: the time of the source's snapshot by its own clock, ISO 8601 with time zone.
     :param interval: the part of the target that ``append`` and ``replace`` exchange for these rows.
     :param replaces: ids of earlier loads whose appended rows this one takes the place of.
     :param backfill: column -> text of the value that rows written before it was added have.
@@ -112,11 +127,35 @@ class Manifest:
     plan: str = ""
     source_facts: Mapping[str, str] = field(default_factory=dict)
     created_at: str = ""
+    quarantine: tuple[StagedFile, ...] = ()
+    buckets: Buckets | None = None
+    unchanged: tuple[tuple[str, ...], ...] = ()
+    source_rows: int | None = None
+    as_of: str = ""
 
     @property
     def rows(self) -> int:
-        """Rows of all files."""
+        """Rows of all files: what the staging table holds."""
         return sum(file.rows for file in self.files)
+
+    def rows_of(self, *roles: Role) -> int:
+        """Rows of the files of some roles."""
+        return sum(file.rows for file in self.files if file.role in roles)
+
+    @property
+    def upserts(self) -> int:
+        """Rows as they are now."""
+        return self.rows_of(Role.UPSERT)
+
+    @property
+    def changes(self) -> int:
+        """Rows that are now, and keys that are gone: what a user calls extracted."""
+        return self.rows_of(Role.UPSERT, Role.DELETE)
+
+    @property
+    def quarantined(self) -> int:
+        """Rows that were set aside."""
+        return sum(file.rows for file in self.quarantine)
 
     @property
     def size(self) -> int:
@@ -124,16 +163,27 @@ class Manifest:
         return sum(file.bytes for file in self.files)
 
     @property
+    def extra_columns(self) -> tuple[Column, ...]:
+        """What the files hold besides the table's columns."""
+        found = {name for file in self.files for name in file.extra}
+        return tuple(column for column in EXTRA_COLUMNS if column.name in found)
+
+    @property
     def has_exact(self) -> bool:
         """Whether any file has the column of exceptional values."""
-        return any(file.exact for file in self.files)
+        return any(EXACT in file.extra for file in self.files)
+
+    @property
+    def has_ops(self) -> bool:
+        """Whether some staged rows are no plain rows of the table."""
+        return any(OP in file.extra for file in self.files)
 
     @property
     def changes_nothing(self) -> bool:
         """Whether merging would leave the target and the checkpoint as they are."""
         moves = self.base_version is not None and self.next_position != self.base_position
         takes_away = self.complete or self.interval is not None or self.replaces or self.backfill or self.full_refresh
-        return not (self.rows or moves or takes_away)
+        return not (self.rows or self.quarantine or moves or takes_away)
 
     def to_bytes(self) -> bytes:
         """Return the JSON text that :meth:`from_bytes` reads."""
@@ -169,15 +219,22 @@ class Manifest:
         for load_id in (value["load_id"], *value["replaces"]):
             if not _LOAD_ID.fullmatch(load_id):
                 raise ValueError(f"{load_id!r} is no load id")
-        files = (StagedFile(**{**file, "role": Role(file["role"])}) for file in value["files"])
+        buckets = value["buckets"]
         return cls(**{
             **value,
             "mode": WriteMode(value["mode"]), "deletes": DeleteMode(value["deletes"]),
-            "schema": TableSchema.from_json(value["schema"]), "files": tuple(files),
+            "files": _files(value["files"]), "quarantine": _files(value["quarantine"]),
+            "schema": TableSchema.from_json(value["schema"]),
+            "buckets": Buckets.from_json(buckets) if buckets else None,
+            "unchanged": tuple(map(tuple, value["unchanged"])),
             "next_position": Position.from_json(value["next_position"]),
             "base_position": Position.from_json(base) if base else None,
             "interval": Interval(**interval) if interval else None, "replaces": tuple(value["replaces"]),
         })  # fmt: skip
+
+
+def _files(values: list[dict[str, Any]]) -> tuple[StagedFile, ...]:
+    return tuple(StagedFile(**{**file, "role": Role(file["role"]), "extra": tuple(file["extra"])}) for file in values)
 
 
 _LOAD_ID: Final = re.compile("[0-9a-f]{32}")

@@ -8,13 +8,14 @@ from typing import Final
 
 import pyarrow as pa
 
+from airflow_elt_provider.core.buckets import BucketKind
 from airflow_elt_provider.core.checks import NotNull, RowCount, Unique
 from airflow_elt_provider.core.checks import Sql as SqlCheck
 from airflow_elt_provider.core.dialect import Dialect, Sql
 from airflow_elt_provider.core.load import Load
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.schema import Column
-from airflow_elt_provider.core.system_columns import DELETED_AT, EXACT, LOAD_ID
+from airflow_elt_provider.core.system_columns import DELETED_AT, EXACT, LOAD_ID, OP
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,47 @@ class MergeSql:
     @property
     def staged(self) -> str:
         """The staged rows as the target would hold them, as a FROM item."""
-        items = ", ".join(f"{self._value(column)} AS {self.dialect.quote(column.name)}" for column in self.columns)
-        return f"(SELECT {items} FROM {self.dialect.staging(self.load)} _elt_r)"
+        unchanged = self.load.manifest.unchanged
+        items = ", ".join(f"{self._filled(column)} AS {self.dialect.quote(column.name)}" for column in self.columns)
+        before = f" LEFT JOIN {self.before} _elt_p ON {self._same_key('_elt_r', '_elt_p')}" if unchanged else ""
+        plain = f" WHERE {self._plain}" if self.load.manifest.has_ops else ""
+        return f"(SELECT {items} FROM {self.dialect.staging(self.load)} _elt_r{before}{plain})"
+
+    def _filled(self, column: Column) -> str:
+        """Return a staged value; that of the target where the source sent none because it did not change."""
+        lacking = [f"'p{at}'" for at, names in enumerate(self.load.manifest.unchanged) if column.name in names]
+        if not lacking:
+            return self._value(column)
+        kept = f"_elt_p.{self.dialect.quote(column.name)}"
+        return f"CASE WHEN {self._op} IN ({', '.join(lacking)}) THEN {kept} ELSE {self._value(column)} END"
+
+    @property
+    def before(self) -> str:
+        """The target's rows as they were before the load, one for each key, as a FROM item."""
+        return self.target
+
+    @property
+    def _op(self) -> str:
+        return f"_elt_r.{self.dialect.quote(OP)}"
+
+    @property
+    def _plain(self) -> str:
+        """The condition for staged rows that are rows of the table."""
+        return f"({self._op} IS NULL OR {self._op} LIKE 'p%')"
+
+    def keys(self, condition: str) -> str:
+        """Return the keys of the staged rows that fulfil a condition over ``_elt_r``, as a FROM item."""
+        key = [self.load.manifest.schema.column(name) for name in self.key]
+        items = ", ".join(f"{self._value(column)} AS {self.dialect.quote(column.name)}" for column in key)
+        return f"(SELECT {items} FROM {self.dialect.staging(self.load)} _elt_r WHERE {condition})"
+
+    def count_orphans(self) -> Sql:
+        """How many staged rows lack columns that only the target could fill in, and are not there."""
+        rows = self.keys(f"{self._op} LIKE 'p%'")
+        return Sql(
+            f"SELECT count(*) FROM {rows} _elt_s "
+            f"WHERE NOT EXISTS (SELECT 1 FROM {self.before} _elt_t WHERE {self._same_key()})"
+        )
 
     @property
     def count_staged(self) -> Sql:
@@ -159,9 +199,9 @@ class MergeSql:
             f"FULL JOIN {self.target} _elt_t ON {self._same_key()}"
         )
 
-    def _same_key(self) -> str:
+    def _same_key(self, staged: str = "_elt_s", target: str = "_elt_t") -> str:
         return " AND ".join(
-            f"_elt_t.{self.dialect.quote(name)} = _elt_s.{self.dialect.quote(name)}" for name in self.key
+            f"{target}.{self.dialect.quote(name)} = {staged}.{self.dialect.quote(name)}" for name in self.key
         )
 
     def _differs(self) -> str:
@@ -232,8 +272,51 @@ class MergeSql:
         return Sql(f"INSERT INTO {self.target} ({names}) SELECT {values} FROM {self.staged} _elt_s{absent}")
 
     def _gone(self) -> str:
-        gone = f"NOT EXISTS (SELECT 1 FROM {self.staged} _elt_s WHERE {self._same_key()})"
+        """Return the condition over the target's rows that the load takes away."""
+        gone = self._absent() if self.load.manifest.complete else self._doomed()
         return f"_elt_t.{self.dialect.quote(DELETED_AT)} IS NULL AND {gone}" if self._soft else gone
+
+    def _absent(self) -> str:
+        return f"NOT EXISTS (SELECT 1 FROM {self.staged} _elt_s WHERE {self._same_key()})"
+
+    def _doomed(self) -> str:
+        """Return the condition for rows that a load of changes takes away: named, or absent from their bucket."""
+        buckets = self.load.manifest.buckets
+        if buckets is None:
+            named = self.keys(f"{self._op} = 'd'")
+            return f"EXISTS (SELECT 1 FROM {named} _elt_s WHERE {self._same_key()})"
+        present = self.keys(f"({self._plain} OR {self._op} = 'k')")
+        absent = f"NOT EXISTS (SELECT 1 FROM {present} _elt_s WHERE {self._same_key()})"
+        if buckets.kind is BucketKind.ALL:
+            return absent
+        return f"{self._bucket()} IN (SELECT {self._bucket_named()} {self._from_buckets()}) AND {absent}"
+
+    def _from_buckets(self) -> str:
+        return f"FROM {self.dialect.staging(self.load)} _elt_r WHERE {self._op} LIKE 'b%'"
+
+    def _bucket_named(self) -> str:
+        """Return the expression over a staged row that names a bucket."""
+        buckets = self.load.manifest.buckets
+        assert buckets  # noqa: S101 - there is a keyset
+        if buckets.kind is BucketKind.MD5:
+            return self._op
+        return self._value(self.load.manifest.schema.column(buckets.columns[0]))
+
+    def _bucket(self) -> str:
+        """Return the bucket of a row of the target."""
+        buckets = self.load.manifest.buckets
+        assert buckets  # noqa: S101 - there is a keyset
+        d = self.dialect
+        own = [(f"_elt_t.{d.quote(name)}", self.types[name]) for name in buckets.columns]
+        if buckets.kind is BucketKind.MD5:
+            text = " || '|' || ".join(d.key_text(*each) for each in own)
+            return f"'b' || substr({d.md5(text)}, 1, {buckets.size})"
+        key = own[0][0]
+        return f"{key} - {d.modulo(f'({d.modulo(key, buckets.size)} + {buckets.size})', buckets.size)}"
+
+    def count_gone(self) -> Sql:
+        """How many rows of the target a load of changes takes away."""
+        return Sql(f"SELECT count(*) FROM {self.target} _elt_t WHERE {self._gone()}")
 
     @property
     def _soft(self) -> bool:

@@ -16,11 +16,12 @@ class WriteMode(StrEnum):
     APPEND = "append"
     MERGE = "merge"
     REPLACE = "replace"
+    HISTORY = "history"
 
     @property
     def needs_key(self) -> bool:
         """Whether rows must be matched by primary key."""
-        return self is WriteMode.MERGE
+        return self in {WriteMode.MERGE, WriteMode.HISTORY}
 
 
 class DeleteMode(StrEnum):
@@ -52,5 +53,4 @@ def _parse(kind: type[_E], value: str, parameter: str) -> _E:
         return kind(value)
     except ValueError:
         names = ", ".join(kind)
-        later = " (planned, not in this version)" if value == "history" else ""
-        raise ConfigurationError(f"{parameter}={value!r} is unknown{later}.", hint=f"use one of {names}") from None
+        raise ConfigurationError(f"{parameter}={value!r} is unknown.", hint=f"use one of {names}") from None

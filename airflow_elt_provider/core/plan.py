@@ -105,26 +105,38 @@ class Extraction:
         given = [origin for origin in (self.table, self.query, self.path) if origin is not None]
         files = self.path is not None
         reserved = sorted(RESERVED & {*self.rename.values()})
-        replaces_part = self.mode is WriteMode.REPLACE and cursor and self.interval is None
+        partial = self.capture.incremental and self.interval is None
+        replaces_part = self.mode is WriteMode.REPLACE and partial
         deletes = self.deletes is not DeleteMode.IGNORE
         return [
             (len(given) != 1, "give exactly one of source_table, query and path.",
              "name the table, the query or the files"),
-            (files and cursor, "files have no cursor column: all files that match are read, whole.",
+            (files and self.capture.incremental,
+             f"capture={self.capture.name!r} is not for files: all that match are read, whole.",
              "use capture='full', and narrow the path"),
             (files and self.where is not None, "where is SQL, and files are read whole.",
              "leave where out; filter with a view of the target, or narrow the path"),
             (files and self.parallelism > 1, "files are read one after the other in this version.",
              "leave parallelism at 1"),
-            (replaces_part, "mode='replace' with capture='cursor' would throw away every row that did not change.",
-             "use mode='merge', or capture='full', or give an interval"),
+            (replaces_part,
+             f"mode='replace' with capture={self.capture.name!r} would throw away every row that did not change.",
+             "use mode='merge', or capture='full', or (with a cursor) give an interval"),
+            (partial and not cursor and self.mode is WriteMode.APPEND,
+             f"mode='append' with capture={self.capture.name!r} would append a changed row a second time.",
+             "use mode='merge' or 'history', or a cursor that only new rows move"),
+            (self.capture.name in {"fingerprint", "wal"} and self.query is not None,
+             f"capture={self.capture.name!r} follows a table, and this is a query.",
+             "name a table or a view with source_table, or use capture='full' or 'cursor'"),
+            (self.capture.name == "wal" and self.where is not None, "the log knows no where.",
+             "leave where out, or use another capture"),
             (self.interval is not None and not cursor, "interval needs a cursor column.",
              "add capture='cursor', cursor_column='...'"),
             (deletes and not self.capture.finds_deletes,
              f"deletes={self.deletes.value!r} cannot work with capture={self.capture.name!r}: it does not see deletes.",
-             "use capture='full', or deletes='ignore'"),
-            (deletes and self.mode is not WriteMode.MERGE,
-             f"deletes={self.deletes.value!r} does not go with mode={self.mode.value!r}.", "use mode='merge'"),
+             "use capture='fingerprint', 'wal' or 'full', or deletes='ignore'"),
+            (deletes and not self.mode.needs_key,
+             f"deletes={self.deletes.value!r} does not go with mode={self.mode.value!r}.",
+             "use mode='merge' or 'history'"),
             (self.parallelism < 1, f"parallelism={self.parallelism} is not a number of readers.", "give 1 or more"),
             (bool(reserved), f"rename gives a column the name {', '.join(reserved)}, which belongs to this package.",
              "choose another name"),

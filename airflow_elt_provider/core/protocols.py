@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,6 +12,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from airflow_elt_provider.core.buckets import Buckets
 from airflow_elt_provider.core.checkpoint import Checkpoint, Position
 from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.load import Load
@@ -46,16 +47,49 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """What a source is told of its own past, beside the position.
+
+    :param state: the content of the state file that the position names; None where there is none, or it is gone.
+    """
+
+    state: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where a stream stands once everything was drained.
+
+    :param state: the content of the state file that the position is to name; None for none.
+    """
+
+    position: Position
+    state: bytes | None = None
+
+
+@dataclass(frozen=True)
 class ChangeSet:
     """What a source has to give, under one snapshot. Drain every stream before leaving the context it came from.
 
+    First all of ``streams``, at once; then those of ``deletes``, one after the other; then those of ``keys``.
+
     :param schema: columns and key as named in the target.
-    :param streams: disjoint parts of the rows; each may be drained by a thread of its own. Batches have the schema's
-        wire types, with or without the column of exceptional values.
+    :param streams: disjoint parts of the rows as they are now; each may be drained by a thread of its own. Batches have
+        the schema's wire types, with or without some of the columns of
+        :data:`~airflow_elt_provider.core.schema.EXTRA_COLUMNS`.
+    :param deletes: keys that are gone: batches with the key's columns and ``_elt_op`` = ``d``; the other columns are
+        filled in by whoever writes them.
+    :param keys: buckets that changed, and the keys that are in them now, but for those in ``streams``; likewise.
     :param position: where the stream stands once all of this is merged.
+    :param outcome: asked after everything was drained, in the place of ``position``, where that is known only then, or
+        where there is a state file to keep.
     :param complete: whether this is the whole table.
     :param backfill: column -> value of the rows written before the column was added, as text.
     :param interval: the interval with its bounds in the cursor column's own canonical text.
+    :param buckets: how the buckets of ``keys`` are told.
+    :param unchanged: sets of columns that some rows do not bring, see ``_elt_op``.
+    :param source_rows: how many rows the source has, where the capture knows.
+    :param as_of: the time of the snapshot by the source's clock, ISO 8601 with time zone.
     :param facts: what a person would like to know of the source, for the manifest.
     :param notes: sentences for the log.
     """
@@ -69,15 +103,28 @@ class ChangeSet:
     interval: tuple[str, str] | None
     facts: Mapping[str, str]
     notes: Sequence[str] = ()
+    deletes: Sequence[Iterator[pa.RecordBatch]] = ()
+    keys: Sequence[Iterator[pa.RecordBatch]] = ()
+    outcome: Callable[[], Outcome] | None = None
+    buckets: Buckets | None = None
+    unchanged: Sequence[tuple[str, ...]] = ()
+    source_rows: int | None = None
+    as_of: str = ""
 
 
 class Source(Protocol):
     """Reads tables."""
 
     def changes(
-        self, extraction: Extraction, since: Position | None, until: Position | None = None
+        self,
+        extraction: Extraction,
+        since: Position | None,
+        until: Position | None = None,
+        memory: Memory | None = None,
     ) -> AbstractContextManager[ChangeSet]:
         """Open one snapshot and give what changed after ``since`` (None: everything), up to ``until`` where given.
+
+        :param memory: what an earlier extract kept for this one; None for nothing.
 
         :raises ConfigurationError: for a missing table, column or privilege, or a capture that does not fit.
         """

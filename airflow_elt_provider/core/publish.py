@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 from airflow_elt_provider.core.dialect import Dialect, Sql
 from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.load import Load
+from airflow_elt_provider.core.manifest import Role
 from airflow_elt_provider.core.merge_sql import MergeSql
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.receipt import Receipt
@@ -115,7 +116,8 @@ class Publication:
         return Receipt(
             load_id=manifest.load_id, run_key=manifest.run_key, stream=manifest.stream,
             version=None if manifest.base_version is None else manifest.base_version + 1,
-            extracted=manifest.rows, inserted=counts.inserted, updated=counts.updated, deleted=counts.deleted,
+            extracted=manifest.changes, quarantined=manifest.quarantined,
+            inserted=counts.inserted, updated=counts.updated, deleted=counts.deleted,
             nulled=dict(plan.nulled), schema_changes=tuple(change.to_json() for change in self.changes),
             base_position=manifest.base_position, position=manifest.next_position, manifest=self.load.manifest_ref.uri,
         )  # fmt: skip
@@ -157,7 +159,7 @@ class Publication:
         self._verify.rows()
         nulled = self._verify.nulled()
         if self.adopt:
-            return MergePlan(counts=Counts(inserted=self.load.manifest.rows), nulled=nulled)
+            return MergePlan(counts=Counts(inserted=self.load.manifest.upserts), nulled=nulled)
         has_rows = bool(self._verify.number(self._sql.target_has_rows))
         writes = self.writes(self._sql)
         steps, counts = self._steps(writes, has_rows=has_rows)
@@ -176,12 +178,21 @@ class Publication:
     def _merge(self, writes: Writes, *, has_rows: bool) -> tuple[Step, ...]:
         if not has_rows:
             return writes.insert()
-        if self.load.deletes is not DeleteMode.IGNORE and self.load.manifest.complete:
-            self._verify.emptying()
+        if self.load.deletes is DeleteMode.IGNORE or not (self.load.manifest.complete or self._takes_away):
+            return writes.upsert() if self.load.manifest.upserts else ()
+        self._verify.emptying()
+        if self.load.manifest.complete:
             found = self._verify.difference()
             self._verify.deletes(found.gone)
             return writes.apply(found)
-        return writes.upsert() if self.load.manifest.rows else ()
+        gone = self._verify.number(self._sql.count_gone())
+        self._verify.deletes(gone)
+        return writes.changes(gone)
+
+    @property
+    def _takes_away(self) -> bool:
+        """Whether a load of changes may take rows away."""
+        return bool(self.load.manifest.rows_of(Role.DELETE, Role.KEYSET))
 
     def _replace(self, writes: Writes, *, has_rows: bool) -> tuple[tuple[Step, ...], Counts]:
         if not has_rows:
@@ -189,7 +200,7 @@ class Publication:
         self._verify.emptying()
         if not self._sql.key:
             return writes.exchange(), Counts()
-        rows, found = self.load.manifest.rows, self._verify.difference()
+        rows, found = self.load.manifest.upserts, self._verify.difference()
         if self.exchangeable and set(self.types) == set(self._sql.names) and found.changed > rows * _EXCHANGE_SHARE:
             return writes.exchange(counted=False), Counts(found.new, found.changed, found.gone)
         if self._verify.number(self._sql.count_target) - found.gone + found.new != rows:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
-from airflow_elt_provider.core.system_columns import EXACT
+from airflow_elt_provider.core.system_columns import EXACT, OP, VALID_FROM
 from airflow_elt_provider.core.types import parse_type, type_name, wire_type
 
 
@@ -66,10 +66,9 @@ class TableSchema:
         """Return the same columns with another key."""
         return replace(self, primary_key=key, key_enforced=enforced)
 
-    def wire_schema(self, *, exact: bool = False) -> pa.Schema:
-        """Return the schema of the staged files; with ``exact``, including the column of exceptional values."""
-        fields = [pa.field(column.name, wire_type(column.type)) for column in self.columns]
-        return pa.schema([*fields, pa.field(EXACT, pa.string())] if exact else fields)
+    def wire_schema(self, extra: tuple[Column, ...] = ()) -> pa.Schema:
+        """Return the schema of the staged files, which may have some of :data:`EXTRA_COLUMNS` besides."""
+        return pa.schema([pa.field(column.name, wire_type(column.type)) for column in (*self.columns, *extra)])
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that :meth:`from_json` reads."""
@@ -81,3 +80,9 @@ class TableSchema:
         """Read what :meth:`to_json` wrote."""
         columns = tuple(Column.from_json(column) for column in value["columns"])
         return cls(columns, tuple(value["primary_key"]), value["key_enforced"])
+
+
+EXTRA_COLUMNS: Final = (
+    Column(EXACT, pa.string()), Column(OP, pa.string()), Column(VALID_FROM, pa.timestamp("us", "UTC")),
+)  # fmt: skip
+"""What staged files may hold besides the table's columns, in this order."""

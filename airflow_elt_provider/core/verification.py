@@ -84,6 +84,8 @@ class Verification:
                 f"{self.load.staging or self.load.manifest_ref.uri} has {staged:,} rows, the manifest lists "
                 f"{self.load.manifest.rows:,}.", hint="clear the load from its stage task on",
             )  # fmt: skip
+        if self.load.manifest.unchanged:
+            self._refuse_orphans(self.number(self.sql.count_orphans()))
         if self.sql.key and not self.load.manifest.schema.key_enforced and self.load.mode is not WriteMode.APPEND:
             for problem, question in self.sql.key_problems():
                 self._refuse(f"primary_key {', '.join(self.sql.key)}: %s {problem}", self.number(question))
@@ -91,10 +93,18 @@ class Verification:
             if self.dialect.fit(self.types[column.name], self.dialect.column_type(column)) in _NEEDS_DDL:
                 message = f"column {column.name!r} is frozen as {self.types[column.name]}: %s values do not fit"
                 self._refuse(message, self.number(self.sql.lossy(column)))
-        refuse_count(self.load.merging, staged)
+        refuse_count(self.load.merging, self.load.manifest.upserts)
         for check in self.load.merging.checks:
             if not isinstance(check, RowCount):
                 self._refuse(f"check {check}: %s violations", self.number(self.sql.violations(check)))
+
+    def _refuse_orphans(self, count: int) -> None:
+        if count:
+            raise DataError(
+                f"{self.load.target}: {count:,} rows were updated whose large values the log does not repeat, and the "
+                "target has no such rows to take them from; nothing was merged.",
+                hint="somebody deleted rows of the target: run once with full_refresh=True",
+            )
 
     def _refuse(self, message: str, count: int) -> None:
         if count:
@@ -136,7 +146,9 @@ class Verification:
 
         :raises DataError: names the setting that allows it.
         """
-        if not self.load.manifest.rows and not self.load.merging.guards.allow_empty:
+        manifest = self.load.manifest
+        empty = manifest.source_rows == 0 or (manifest.complete and not manifest.upserts)
+        if empty and not self.load.merging.guards.allow_empty:
             raise DataError(
                 f"{self.load.target}: the source has no rows, the target has; nothing was merged.",
                 hint="if the source is really empty, set allow_empty=True",

@@ -66,6 +66,10 @@ class Writes:
             steps.append(Step(self._sql.insert(only_new=True), effect=Effect.INSERTED))
         return tuple(steps)
 
+    def changes(self, gone: int) -> tuple[Step, ...]:
+        """A load of changes: ``gone`` rows go, then the others come."""
+        return (*self._delete_gone(Difference(0, gone, 0)), *(self.upsert() if self._load.manifest.upserts else ()))
+
     def _delete_gone(self, found: Difference) -> tuple[Step, ...]:
         # Before the others: a row of another key may take over what has to be unique.
         return (Step(self._sql.delete_gone(), effect=Effect.DELETED, expect=found.gone),) if found.gone else ()

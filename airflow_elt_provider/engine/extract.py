@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
+from airflow_elt_provider.core.checkpoint import Position
 from airflow_elt_provider.core.evolve import refuse_unusable
 from airflow_elt_provider.core.load import RunIdentity, new_nonce
 from airflow_elt_provider.core.manifest import Manifest, ManifestRef, StagedFile
 from airflow_elt_provider.core.plan import Extraction, Interval
-from airflow_elt_provider.core.protocols import ChangeSet, Source, Stage
-from airflow_elt_provider.engine.parts import write_parts
+from airflow_elt_provider.core.protocols import ChangeSet, Outcome, Source, Stage
+from airflow_elt_provider.engine import state_files
+from airflow_elt_provider.engine.parts import write_changes
 from airflow_elt_provider.engine.progress import Progress
 from airflow_elt_provider.engine.start import Start, StreamState, starting_point
 
@@ -66,32 +68,42 @@ class Extract:
             log.info("%s: extract: using %s of a former attempt", self.extraction.stream, known[1].uri)
             return known[1]
         nonce = new_nonce()
-        with self.source.changes(self.extraction, start.since, start.until) as changes:
+        memory = state_files.recall(self.stage, self.extraction.stream, start.since)
+        with self.source.changes(self.extraction, start.since, start.until, memory) as changes:
             for note in changes.notes:
                 log.info("%s: extract: %s", self.extraction.stream, note)
             refuse_unusable(changes.schema, self.extraction.mode, self.extraction.source)
             progress = Progress(f"{self.extraction.stream}: extract")
-            files = write_parts(self.stage, f"{self.folder}/{nonce}", changes.streams, progress, self.source.cancel)
-            manifest = self._manifest(changes, start, files)
+            files = write_changes(self.stage, f"{self.folder}/{nonce}", changes, progress, self.source.cancel)
+            position = self._position(changes, start, nonce)
+            manifest = self._manifest(changes, start, files, position)
         ref = self._publish(manifest, number, start)
+        state_files.forget_old(self.stage, stream_folder(self.extraction.stream), start.since)
         seconds = round(started.seconds, 3)
         log.info("%s: extract: %s in %.2f s -> %s", self.extraction.stream, progress, seconds, ref.uri)
         return replace(ref, seconds=seconds)
 
     # --- manifests ---
 
-    def _manifest(self, changes: ChangeSet, start: Start, files: tuple[StagedFile, ...]) -> Manifest:
+    def _position(self, changes: ChangeSet, start: Start, nonce: str) -> Position:
+        if start.until is not None:  # overtaken
+            return start.until
+        outcome = changes.outcome() if changes.outcome else Outcome(changes.position)
+        return state_files.keep(self.stage, stream_folder(self.extraction.stream), f"{self.load_id}-{nonce}", outcome)
+
+    def _manifest(
+        self, changes: ChangeSet, start: Start, files: tuple[StagedFile, ...], position: Position
+    ) -> Manifest:
         extraction = self.extraction
-        overtaken = start.until is not None
         return Manifest(
             load_id=self.load_id, run_key=self.run.run_key(extraction.stream), stream=extraction.stream,
             source=extraction.source, mode=extraction.mode, deletes=extraction.deletes, schema=changes.schema,
             files=files, base_version=start.base_version,
-            next_position=start.until if overtaken and start.until else changes.position,
-            base_position=start.since, complete=changes.complete,
+            next_position=position, base_position=start.since, complete=changes.complete,
             interval=Interval(*changes.interval) if changes.interval else None, replaces=start.replaces,
             backfill=changes.backfill, cursor=changes.cursor, full_refresh=extraction.full_refresh, plan=self.plan,
-            source_facts=changes.facts, created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            buckets=changes.buckets, unchanged=tuple(changes.unchanged), source_rows=changes.source_rows,
+            as_of=changes.as_of, source_facts=changes.facts, created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )  # fmt: skip
 
     def _newest_manifest(self) -> tuple[int, tuple[Manifest, ManifestRef] | None]:
@@ -139,4 +151,4 @@ class Extract:
 
 
 def _reference(uri: str, data: bytes, manifest: Manifest) -> ManifestRef:
-    return ManifestRef(uri, hashlib.sha256(data).hexdigest(), manifest.load_id, manifest.rows, manifest.size)
+    return ManifestRef(uri, hashlib.sha256(data).hexdigest(), manifest.load_id, manifest.changes, manifest.size)

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_elt_provider.core.checkpoint import Position
 from airflow_elt_provider.core.load import Load, StagingRef
 from airflow_elt_provider.core.manifest import Manifest, ManifestRef
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
@@ -49,10 +50,9 @@ class SyncResult:
         cls, receipt: Receipt, manifest: Manifest | None = None, seconds: dict[str, float] | None = None
     ) -> SyncResult:
         """Return what a receipt says."""
-        cursor = receipt.position.cursor if receipt.position else None
         return cls(
             receipt.load_id, receipt.stream, receipt.extracted, receipt.inserted, receipt.updated, receipt.deleted,
-            receipt.quarantined, manifest.size if manifest else 0, cursor.value if cursor else None,
+            receipt.quarantined, manifest.size if manifest else 0, _spoken(receipt.position),
             receipt.schema_changes, receipt.nulled, seconds or {}, manifest,
         )  # fmt: skip
 
@@ -123,7 +123,7 @@ def stage_load(ref: ManifestRef, target: TableRef, destination: Destination, sta
         log.info("%s: stage: load %s is merged already", manifest.stream, manifest.load_id)
         return StagingRef(ref, str(target), "", seconds)
     refuse_unsafe(target, manifest.mode, manifest.deletes, destination)
-    known = ref if ref.load_id else ManifestRef(ref.uri, ref.sha256, manifest.load_id, manifest.rows, manifest.size)
+    known = ref if ref.load_id else ManifestRef(ref.uri, ref.sha256, manifest.load_id, manifest.changes, manifest.size)
     if not manifest.rows:
         log.info("%s: stage: nothing to stage", manifest.stream)
         return StagingRef(known, str(target), "", {**seconds, "stage": 0.0})
@@ -156,8 +156,10 @@ def merge_load(staged: StagingRef, merging: Merging, destination: Destination, s
     if manifest.changes_nothing:
         refuse_count(merging, 0)
         log.info("%s: merge: nothing new", manifest.stream)
-        return SyncResult(manifest.load_id, manifest.stream, checkpoint=_position(manifest), manifest=manifest,
-                          seconds={**staged.seconds, "merge": round(started.seconds, 3)})  # fmt: skip
+        return SyncResult(
+            manifest.load_id, manifest.stream, checkpoint=_spoken(manifest.next_position), manifest=manifest,
+            seconds={**staged.seconds, "merge": round(started.seconds, 3)},
+        )  # fmt: skip
     staging = staged.staging or (destination.staged(manifest.load_id) if manifest.rows else None) or ""
     load = Load(manifest, staged.manifest, merging, staging)
     try:
@@ -207,9 +209,8 @@ def _refuse_other_plan(manifest: Manifest, merging: Merging) -> None:
             )
 
 
-def _position(manifest: Manifest) -> str | None:
-    cursor = manifest.next_position.cursor
-    return cursor.value if cursor else None
+def _spoken(position: Position | None) -> str | None:
+    return str(position or "") or None
 
 
 def _result(receipt: Receipt, manifest: Manifest | None, seconds: dict[str, float]) -> SyncResult:

@@ -8,15 +8,16 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from airflow_elt_provider.core.manifest import StagedFile
-from airflow_elt_provider.core.protocols import Stage
-from airflow_elt_provider.core.system_columns import EXACT
+from airflow_elt_provider.core.manifest import Role, StagedFile
+from airflow_elt_provider.core.protocols import ChangeSet, Stage
+from airflow_elt_provider.core.schema import EXTRA_COLUMNS, TableSchema
 from airflow_elt_provider.engine.progress import Progress
 
 if TYPE_CHECKING:
@@ -65,9 +66,12 @@ class PartWriter:
     Row groups are written in a thread of their own: meanwhile the next one is read, and the source does not wait.
     """
 
-    def __init__(self, stage: Stage, folder: str, workspace: Path, numbers: Iterator[int], progress: Progress) -> None:
+    def __init__(
+        self, stage: Stage, folder: str, workspace: Path, numbers: Iterator[int], progress: Progress,
+        role: Role = Role.UPSERT,
+    ) -> None:  # fmt: skip
         self._stage, self._folder, self._workspace = stage, folder, workspace
-        self._numbers, self._progress = numbers, progress
+        self._numbers, self._progress, self._role = numbers, progress, role
         self._file: _HashingFile | None = None
         self._parquet: pq.ParquetWriter | None = None
         self._schema = pa.schema([])
@@ -75,7 +79,7 @@ class PartWriter:
         self.files: list[StagedFile] = []
 
     def drain(self, batches: Iterator[pa.RecordBatch]) -> list[StagedFile]:
-        """Write everything and return the files. A file holds either rows with exceptional values or without."""
+        """Write everything and return the files. All rows of a file have the same columns."""
         with ThreadPoolExecutor(1, "elt-write") as pool:
             written: Future[None] | None = None
             for group in self._row_groups(batches):
@@ -125,29 +129,63 @@ class PartWriter:
     def _finish_part(self) -> None:
         if self._parquet is None or self._file is None:
             return
-        exact = EXACT in self._schema.names
+        extra = tuple(column.name for column in EXTRA_COLUMNS if column.name in self._schema.names)
         self._parquet.close()
         self._file.close()
         uri = self._stage.put(self._path, f"{self._folder}/{self._path.name}")
-        self.files.append(StagedFile(uri, self._file.sha256, self._rows, self._file.size, exact=exact))
+        self.files.append(StagedFile(uri, self._file.sha256, self._rows, self._file.size, self._role, extra))
         self._parquet, self._file, self._rows = None, None, 0
 
 
-def write_parts(stage: Stage, folder: str, streams: Sequence[Iterator[pa.RecordBatch]], progress: Progress,
-                on_error: Callable[[], None]) -> tuple[StagedFile, ...]:  # fmt: skip
-    """Write all streams at once, a thread each, and return the files that hold their rows.
+def write_changes(
+    stage: Stage, folder: str, changes: ChangeSet, progress: Progress, on_error: Callable[[], None]
+) -> tuple[StagedFile, ...]:
+    """Write all that a source has to give, and return the files.
 
-    :param on_error: called when one stream fails, so that the others stop too.
+    :param on_error: called when one of several streams fails, so that the others stop too.
     """
-    numbers = itertools.count()
-    with ExitStack() as stack:
-        workspace = stack.enter_context(stage.workspace())
-        writers = [PartWriter(stage, folder, workspace, numbers, progress) for _ in streams]
-        pool = stack.enter_context(ThreadPoolExecutor(max(1, len(streams)), "elt-part"))
-        futures = [pool.submit(writer.drain, stream) for writer, stream in zip(writers, streams, strict=True)]
-        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        failed = next((future for future in done if future.exception()), None)
-        if failed:
-            on_error()
-            failed.result()
-        return tuple(file for future in futures for file in future.result())
+    parts = Parts(stage, folder, progress, on_error)
+    files = parts.write(changes.streams)
+    for role, streams in ((Role.DELETE, changes.deletes), (Role.KEYSET, changes.keys)):
+        for stream in streams:
+            files += parts.write([_padded(stream, changes.schema)], role)
+    return files
+
+
+@dataclass
+class Parts:
+    """The parts of one attempt; their numbers go on from one call to the next."""
+
+    stage: Stage
+    folder: str
+    progress: Progress
+    on_error: Callable[[], None]
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def write(self, streams: Sequence[Iterator[pa.RecordBatch]], role: Role = Role.UPSERT) -> tuple[StagedFile, ...]:
+        """Write streams at once, a thread each, and return the files that hold their rows."""
+        with ExitStack() as stack:
+            workspace = stack.enter_context(self.stage.workspace())
+            writers = [
+                PartWriter(self.stage, self.folder, workspace, self.numbers, self.progress, role) for _ in streams
+            ]
+            pool = stack.enter_context(ThreadPoolExecutor(max(1, len(streams)), "elt-part"))
+            futures = [pool.submit(writer.drain, stream) for writer, stream in zip(writers, streams, strict=True)]
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            failed = next((future for future in done if future.exception()), None)
+            if failed:
+                self.on_error()
+                failed.result()
+            return tuple(file for future in futures for file in future.result())
+
+
+def _padded(batches: Iterator[pa.RecordBatch], schema: TableSchema) -> Iterator[pa.RecordBatch]:
+    """Give batches of keys the other columns, so that all files of a load have them."""
+    for batch in batches:
+        extra = tuple(column for column in EXTRA_COLUMNS if column.name in batch.schema.names)
+        wanted = schema.wire_schema(extra)
+        arrays = [
+            batch.column(name) if name in batch.schema.names else pa.nulls(batch.num_rows, wanted.field(name).type)
+            for name in wanted.names
+        ]
+        yield pa.RecordBatch.from_arrays(arrays, schema=wanted)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from airflow_elt_provider.core.checkpoint import Position
     from airflow_elt_provider.core.manifest import Manifest
     from airflow_elt_provider.core.plan import Extraction
-    from airflow_elt_provider.core.protocols import ChangeSet, Source
+    from airflow_elt_provider.core.protocols import ChangeSet, Memory, Source
     from airflow_elt_provider.core.schema import TableSchema
     from airflow_elt_provider.core.table_ref import TableRef
     from airflow_elt_provider.engine.merge import SyncResult
@@ -35,10 +35,14 @@ class NamedSource:
 
     @contextmanager
     def changes(
-        self, extraction: Extraction, since: Position | None, until: Position | None = None
+        self,
+        extraction: Extraction,
+        since: Position | None,
+        until: Position | None = None,
+        memory: Memory | None = None,
     ) -> Iterator[ChangeSet]:
         """Pass on what the source gives."""
-        with self.source.changes(extraction, since, until) as found:
+        with self.source.changes(extraction, since, until, memory) as found:
             yield replace(found, facts={**found.facts, _NAMESPACE: self.namespace, _NAME: self.name})
 
     def tables(self, schema: str) -> Any:

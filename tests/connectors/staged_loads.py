@@ -16,7 +16,7 @@ from airflow_elt_provider.core.load import Load, new_nonce
 from airflow_elt_provider.core.manifest import Manifest, ManifestRef, StagedFile
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.request import merging
-from airflow_elt_provider.core.schema import Column, TableSchema
+from airflow_elt_provider.core.schema import EXTRA_COLUMNS, Column, TableSchema
 from airflow_elt_provider.core.system_columns import EXACT
 from airflow_elt_provider.core.types import parse_type
 from airflow_elt_provider.stages.local import LocalStage
@@ -93,7 +93,7 @@ class Loads:
 
     def _file(self, schema: TableSchema, rows: Sequence[tuple[Any, ...]], load_id: str) -> StagedFile:
         exact = len(rows[0]) > len(schema.columns)
-        wire = schema.wire_schema(exact=exact)
+        wire = schema.wire_schema(EXTRA_COLUMNS[:1] if exact else ())
         arrays = [pa.array([row[at] for row in rows], kind.type) for at, kind in enumerate(wire)]
         name = f"part-{secrets.token_hex(4)}.parquet"
         with self.stage.workspace() as folder:
@@ -101,7 +101,7 @@ class Loads:
             pq.write_table(pa.Table.from_arrays(arrays, schema=wire), local)
             data = local.read_bytes()
             uri = self.stage.put(local, f"s-{'0' * 12}/{load_id}/{'0' * 8}/{name}")
-        return StagedFile(uri, hashlib.sha256(data).hexdigest(), len(rows), len(data), exact=exact)
+        return StagedFile(uri, hashlib.sha256(data).hexdigest(), len(rows), len(data), extra=(EXACT,) if exact else ())
 
     def merge(self, destination: Destination, *rows: tuple[Any, ...], **changes: Any) -> Receipt:
         """Make a load and bring it in; the next load goes on from it."""

@@ -131,7 +131,7 @@ class BigQueryDialect(Dialect):
             return self.state(load.staging)
         nulls = (
             f"CAST(NULL AS {types.type_name(types.wire_type(column.type))}) AS {self.quote(column.name)}"
-            for column in load.manifest.schema.columns
+            for column in (*load.manifest.schema.columns, *load.manifest.extra_columns)
         )
         return Sql(f"(SELECT {', '.join(nulls)} LIMIT 0)")
 

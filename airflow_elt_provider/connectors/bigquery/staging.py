@@ -16,8 +16,7 @@ from airflow_elt_provider.connectors.bigquery.failures import MissingError, tran
 from airflow_elt_provider.connectors.bigquery.jobs import BigQueryJobs
 from airflow_elt_provider.core.load import Load
 from airflow_elt_provider.core.manifest import StagedFile
-from airflow_elt_provider.core.schema import Column
-from airflow_elt_provider.core.system_columns import EXACT
+from airflow_elt_provider.core.schema import EXTRA_COLUMNS, Column
 from airflow_elt_provider.errors import DataError, TransientError
 
 log = logging.getLogger(__name__)
@@ -68,7 +67,8 @@ class Staging:
 
     def _create(self, load: Load, name: str) -> bigquery.Table:
         table = bigquery.Table(
-            ".".join(self.dialect.state_ref(name).parts), schema=_schema(load, exact=load.manifest.has_exact)
+            ".".join(self.dialect.state_ref(name).parts),
+            schema=_schema(load, tuple(column.name for column in load.manifest.extra_columns)),
         )
         table.expires = datetime.now(UTC) + DEAD_AFTER
         table.labels = {_LOAD: load.load_id}
@@ -79,10 +79,10 @@ class Staging:
 
     def _parts(self, load: Load) -> Iterator[list[StagedFile]]:
         """Cut the files into load jobs; those of one job have the same columns."""
-        for exact in (False, True):
+        for extra in sorted({file.extra for file in load.manifest.files}):
             part: list[StagedFile] = []
             size = 0
-            for file in (file for file in load.manifest.files if file.exact is exact):
+            for file in (file for file in load.manifest.files if file.extra == extra):
                 if part and (len(part) == self.jobs.settings.max_uris or size + file.bytes > _MAX_BYTES):
                     yield part
                     part, size = [], 0
@@ -101,7 +101,7 @@ class Staging:
             job = None
             try:
                 with self.jobs.observed(f"load job {job_id}"):
-                    job = self.jobs.load(what, job_id, uris, table, _job_config(load, exact=files[0].exact))
+                    job = self.jobs.load(what, job_id, uris, table, _job_config(load, files[0].extra))
                     self.jobs.finish(what, job)
                 return int(job.output_rows or 0)
             except TransientError as error:
@@ -141,9 +141,9 @@ class Staging:
                 self.jobs.client.delete_table(".".join(self.dialect.state_ref(name).parts), not_found_ok=True)
 
 
-def _schema(load: Load, *, exact: bool) -> list[bigquery.SchemaField]:
-    fields = [_field(column) for column in load.manifest.schema.columns]
-    return [*fields, bigquery.SchemaField(EXACT, "STRING")] if exact else fields
+def _schema(load: Load, extra: tuple[str, ...]) -> list[bigquery.SchemaField]:
+    besides = [column for column in EXTRA_COLUMNS if column.name in extra]
+    return [_field(column) for column in (*load.manifest.schema.columns, *besides)]
 
 
 def _field(column: Column) -> bigquery.SchemaField:
@@ -155,12 +155,12 @@ def _field(column: Column) -> bigquery.SchemaField:
     return bigquery.SchemaField(column.name, name, precision=int(precision), scale=int(scale))
 
 
-def _job_config(load: Load, *, exact: bool) -> bigquery.LoadJobConfig:
+def _job_config(load: Load, extra: tuple[str, ...]) -> bigquery.LoadJobConfig:
     # Names as they are, not with "_" for what is no letter; older clients have no property for it.
     made: Any = bigquery.LoadJobConfig.from_api_repr({"load": {"columnNameCharacterMap": "V2"}})
     config: bigquery.LoadJobConfig = made
     config.source_format = bigquery.SourceFormat.PARQUET
-    config.schema = _schema(load, exact=exact)
+    config.schema = _schema(load, extra)
     # Parquet's decimals become NUMERIC alone unless told otherwise; with both, BigQuery takes the first that fits.
     config.decimal_target_types = ["NUMERIC", "BIGNUMERIC"]
     config.create_disposition = bigquery.CreateDisposition.CREATE_NEVER

@@ -92,7 +92,7 @@ class DatabricksDialect(Dialect):
     def staging_columns(self, load: Load) -> list[tuple[str, str]]:
         """Return names and types of a staging table's columns: those of the files."""
         own = [(column.name, self.column_type(column)) for column in load.manifest.schema.columns]
-        return [*own, (EXACT, self.text_type)] if load.manifest.has_exact else own
+        return [*own, *self.staged_extras(load)]
 
     def staged_value(self, column: Column, *, exact: bool) -> str:
         """Return the staged value in the column's own type."""

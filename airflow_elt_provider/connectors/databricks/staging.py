@@ -84,7 +84,7 @@ class Staging:
 
     def _copy(self, name: str, batch: files.Batch) -> tuple[str, str]:
         """Return what stands before and after the credential. A file that is loaded already is skipped."""
-        mixed = len({file.exact for file in self.load.manifest.files}) > 1
+        mixed = len({file.extra for file in self.load.manifest.files}) > 1
         # Without the first of these, dates from before 1582 would be taken for Julian ones.
         options = "'datetimeRebaseMode' = 'CORRECTED'" + (", 'mergeSchema' = 'true'" if mixed else "")
         names = ", ".join(map(literal, batch.names))

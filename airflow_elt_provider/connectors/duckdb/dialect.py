@@ -69,11 +69,12 @@ class DuckdbDialect(Dialect):
         """Return the load's files as a FROM item, or no rows of the same columns."""
         if not self._paths:
             nulls = [
-                f"CAST(NULL AS {_wire(column)}) AS {self.quote(column.name)}" for column in load.manifest.schema.columns
+                f"CAST(NULL AS {_wire(column)}) AS {self.quote(column.name)}"
+                for column in (*load.manifest.schema.columns, *load.manifest.extra_columns)
             ]
             return Sql(f"(SELECT {', '.join(nulls)} WHERE false)")
         files = ", ".join("'" + path.replace("'", "''") + "'" for path in self._paths)
-        mixed = len({file.exact for file in load.manifest.files}) > 1
+        mixed = len({file.extra for file in load.manifest.files}) > 1
         options = ", union_by_name = true" if mixed else ""
         return Sql(f"read_parquet([{files}]{options}, hive_partitioning = false)")
 

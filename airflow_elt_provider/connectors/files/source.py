@@ -17,7 +17,7 @@ from airflow_elt_provider.connectors.files.settings import FilesSettings
 from airflow_elt_provider.core.checkpoint import Position
 from airflow_elt_provider.core.modes import WriteMode
 from airflow_elt_provider.core.plan import Extraction
-from airflow_elt_provider.core.protocols import ChangeSet, Stage
+from airflow_elt_provider.core.protocols import ChangeSet, Memory, Stage
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import ConfigurationError, TransientError
 from airflow_elt_provider.formats.csv import CsvFile
@@ -37,13 +37,17 @@ class FilesSource:
         return f"FilesSource({self._settings.conn_id!r})"
 
     def changes(
-        self, extraction: Extraction, since: Position | None, until: Position | None = None
+        self,
+        extraction: Extraction,
+        since: Position | None,
+        until: Position | None = None,
+        memory: Memory | None = None,
     ) -> AbstractContextManager[ChangeSet]:
         """Give the rows of all files that match; they must stay as they are until the stream is drained.
 
         Everything is fetched, and every header looked at, before the first row is read.
         """
-        del until  # what is read does not depend on a position
+        del until, memory  # what is read does not depend on a position
         return self._changes(extraction, since)
 
     @contextmanager

@@ -14,6 +14,7 @@ from airflow_elt_provider.connectors.postgres.copy_feed import BATCH_ROWS, CopyF
 from airflow_elt_provider.connectors.postgres.destination_session import PostgresSession
 from airflow_elt_provider.connectors.postgres.dialect import PostgresDialect, may_become_target
 from airflow_elt_provider.core.load import Load
+from airflow_elt_provider.core.modes import WriteMode
 from airflow_elt_provider.core.protocols import Stage
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import DataError, TransientError
@@ -29,7 +30,8 @@ def choose_name(session: PostgresSession, load: Load) -> str:
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}_{load.load_id}_{load.nonce}"
     place = catalog.find(session, load.target)
     schema = place.ref.parts[0]
-    if place.oid or load.manifest.has_exact or not catalog.has_schema(session, schema):
+    plain = not load.manifest.extra_columns and load.mode is not WriteMode.HISTORY
+    if place.oid or not plain or not catalog.has_schema(session, schema):
         return name
     return str(TableRef((schema, f"_elt_{name}")))
 

@@ -68,7 +68,7 @@ class PostgresDialect(Dialect):
     def staging_columns(self, load: Load) -> list[tuple[str, str]]:
         """Return names and types of a staging table's columns."""
         own = [(column.name, self.column_type(column)) for column in load.manifest.schema.columns]
-        return [*own, (EXACT, self.text_type)] if load.manifest.has_exact else own
+        return [*own, *self.staged_extras(load)]
 
     def create_staging(self, load: Load, name: str) -> Sql:
         """Return the DDL of a staging table.

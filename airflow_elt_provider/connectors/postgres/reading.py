@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import pyarrow as pa
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
@@ -105,11 +106,15 @@ class Reading:
         capture = self.extraction.capture
         return ChangeSet(
             schema=self.selection.schema, streams=streams, position=self.position,
-            complete=not isinstance(capture, Cursor),
+            complete=not capture.incremental,
             cursor=self.selection.target_name(capture.column) if isinstance(capture, Cursor) else "",
             backfill=self.additions.backfill, interval=self.interval, facts=self._facts(),
-            notes=(*self.notes, *([note] if note else [])),
+            notes=(*self.notes, *([note] if note else [])), as_of=self._as_of(),
         )  # fmt: skip
+
+    def _as_of(self) -> str:
+        now: datetime = query_rows(self.connection, "SELECT pg_catalog.now()")[0][0]
+        return now.isoformat()
 
     def _facts(self) -> dict[str, str]:
         version, now = query_rows(self.connection, "SELECT current_setting('server_version'), now()::text")[0]

@@ -15,7 +15,7 @@ from airflow_elt_provider.connectors.postgres.reading import Reading
 from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
 from airflow_elt_provider.core.checkpoint import Position
 from airflow_elt_provider.core.plan import Extraction
-from airflow_elt_provider.core.protocols import ChangeSet
+from airflow_elt_provider.core.protocols import ChangeSet, Memory
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import ConfigurationError, TransientError
 
@@ -39,12 +39,17 @@ class PostgresSource:
         self._cancelled = threading.Event()
 
     def changes(
-        self, extraction: Extraction, since: Position | None, until: Position | None = None
+        self,
+        extraction: Extraction,
+        since: Position | None,
+        until: Position | None = None,
+        memory: Memory | None = None,
     ) -> AbstractContextManager[ChangeSet]:
         """Open one snapshot and give what changed after ``since``, up to ``until`` where given.
 
         The streams are to be drained before the context ends: it closes the connections and stops what still runs.
         """
+        del memory
         return self._changes(extraction, since, until)
 
     @contextmanager

@@ -118,7 +118,7 @@ class SnowflakeDialect(Dialect):
     def staging_columns(self, load: Load) -> list[tuple[str, str]]:
         """Return names and types of the columns of a staging table: as the files have them."""
         columns = [(c.name, self.column_type(Column(c.name, wire_type(c.type)))) for c in load.manifest.schema.columns]
-        return [*columns, (EXACT, self.text_type)] if load.manifest.has_exact else columns
+        return [*columns, *self.staged_extras(load)]
 
     def staged_value(self, column: Column, *, exact: bool) -> str:
         """Return the staged value in the column's own type; Snowflake has none of the exceptional values."""

@@ -97,7 +97,7 @@ class SqliteDestination:
     def ingest(self, load: Load, stage: Stage) -> str:
         """Copy the manifest's files into this attempt's own table; all of it, or nothing."""
         name = f"{_STAGING}{datetime.now(UTC):%Y%m%dT%H%M%S}_{load.load_id}_{load.nonce}"
-        columns = load.manifest.schema.wire_schema(exact=load.manifest.has_exact).names
+        columns = load.manifest.schema.wire_schema(load.manifest.extra_columns).names
         with self._transaction() as session:
             session.execute(Sql(f"CREATE TABLE {DIALECT.quote(name)} ({DIALECT.columns(columns)})"))
             insert = f"INSERT INTO {DIALECT.quote(name)} VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
