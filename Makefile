@@ -37,7 +37,7 @@ test-lowest:  ## contract and discovery tests on Airflow 2.11 with the lowest de
 	@[ ! -x $(PYTHON_2) ] || $(PYTHON_2) -m pytest $(TESTS) -m "lowest and not heavy" -n $(WORKERS) --dist worksteal
 
 test-heavy: setup  ## the tests that take minutes or rare engines; lists every skip
-	@scripts/test-heavy
+	@WORKERS=$(WORKERS) scripts/test-heavy
 
 lint: setup  ## ruff, mypy --strict and the layers
 	.venv/bin/ruff check .

@@ -12,11 +12,13 @@ NAME: Final = "airflow-elt-provider"
 _DOCS: Final = "https://github.com/airflow-elt-provider/airflow-elt-provider/tree/main/docs"
 _PACKAGE: Final = "airflow_elt_provider"
 
-_INTEGRATIONS: Final = (("ELT", ""), ("PostgreSQL", "postgres"), ("DuckDB", "duckdb"),
+_INTEGRATIONS: Final = (("ELT", ""), ("PostgreSQL", "postgres"), ("MySQL", "mysql"), ("DuckDB", "duckdb"),
                         ("Snowflake", "snowflake"), ("BigQuery", "bigquery"), ("Databricks", "databricks"),
                         ("Hologres", "hologres"), ("Files", "files"),
                         ("Airbyte", "airbyte"), ("Fivetran", "fivetran"), ("Digdag", "digdag"))  # fmt: skip
-_OPERATORS: Final = ("checkpoint", "extract", "stage", "merge", "sync", "discover", "gc", "remote")
+_OPERATORS: Final = (
+    "checkpoint", "extract", "stage", "merge", "sync", "discover", "plan", "reconcile", "gc", "remote",
+)  # fmt: skip
 _FORMS: Final = (DUCKDB, HOLOGRES, *REMOTE_FORMS)
 
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {

@@ -92,6 +92,14 @@ SYSTEMS: Final = (
         settings=f"{_PACKAGE}.connectors.postgres.settings:of_connection",
     ),
     System(
+        name="mysql",
+        conn_types=("mysql",),
+        hook=f"{_PACKAGE}.hooks.mysql:EltMySqlHook",
+        source=f"{_PACKAGE}.connectors.mysql.source:MySqlSource",
+        settings=f"{_PACKAGE}.connectors.mysql.settings:of_connection",
+        extra="mysql",
+    ),
+    System(
         name="duckdb",
         conn_types=("duckdb",),
         hook=f"{_PACKAGE}.hooks.duckdb:EltDuckdbHook",

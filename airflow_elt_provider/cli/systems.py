@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_elt_provider.core.connection import ConnectionParts
 from airflow_elt_provider.core.protocols import Destination, Source, Stage
+from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.registry import (
     StageKind,
@@ -37,6 +39,15 @@ def connection(conn_id: str) -> ConnectionParts:
             hint=f"export {variable} as a connection URI, e.g. postgres://user:password@host:5432/database",
         )
     return ConnectionParts.parse(conn_id, text)
+
+
+def hash_keys(conn_ids: Iterable[str]) -> dict[str, Secret]:
+    """Return the keys of ``--hash-column``: the passwords of these connections, without those that have none.
+
+    :raises ConfigurationError: when a connection is not set.
+    """
+    passwords = {conn_id: connection(conn_id).password for conn_id in dict.fromkeys(conn_ids)}
+    return {conn_id: password for conn_id, password in passwords.items() if password}
 
 
 def source(conn_id: str, path: str | None = None) -> Source:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from airflow_elt_provider.core.buckets import Buckets
@@ -79,11 +80,13 @@ class LogPosition:
         ``16/B374D848``.
     :param slot: the replication slot.
     :param publication: the publication.
+    :param told: identity of the publication and of the table's place in it: another one may have left changes untold.
     """
 
     lsn: str
     slot: str
     publication: str
+    told: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,8 @@ class Position:
     :param snapshot: of captures that compare snapshots, and of ``wal``, which falls back on them.
     :param log: of ``wal``.
     :param appends: whether the stream appends: its positions mean another boundary than those of ``merge``.
+    :param policies: of row security that decided then which rows were seen: their hash, or "".
+    :param masks: source column -> how its values were masked, and with which key; columns that were not are absent.
     """
 
     capture: str
@@ -112,6 +117,8 @@ class Position:
     shape: tuple[str, ...] = ()
     snapshot: SnapshotPosition | None = None
     log: LogPosition | None = None
+    policies: str = ""
+    masks: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """The position as a person would write it; "" where there is nothing to write."""

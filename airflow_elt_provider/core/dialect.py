@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, ClassVar, NewType
+from typing import Any, ClassVar, Final, NamedTuple, NewType
 
 from airflow_elt_provider.core.load import Load
-from airflow_elt_provider.core.schema import Column
+from airflow_elt_provider.core.schema import VERSION_START, Column
+from airflow_elt_provider.core.system_columns import VALID_FROM
 from airflow_elt_provider.core.table_ref import TableRef
 
 Sql = NewType("Sql", str)
@@ -38,6 +40,8 @@ class Dialect:
     seeded: ClassVar[bool] = False
     now: ClassVar[str] = "now()"
     state_schema: ClassVar[str] = "_elt"
+    whole_type: ClassVar[str] = "bigint"
+    double_type: ClassVar[str] = "double precision"
 
     # --- names ---
 
@@ -105,6 +109,15 @@ class Dialect:
         del type_
         return expression
 
+    def instant(self, moment: datetime) -> str:
+        """Return a moment as a value of ``_elt_valid_from``."""
+        return self.cast(f"'{moment.astimezone(UTC).isoformat(' ', 'microseconds')}'", self.column_type(VERSION_START))
+
+    def moment(self, column: Column, expression: str) -> str:
+        """Return a date's or timestamp's value as one of ``_elt_valid_from``; in UTC, as the session is."""
+        type_ = self.column_type(VERSION_START)
+        return expression if self.column_type(column) == type_ else self.cast(expression, type_)
+
     def text_value(self, column: Column, expression: str) -> str:
         """Return the expression that reads a value's canonical text as a new column of the target would hold it."""
         return self.cast(expression, self.column_type(column))
@@ -155,10 +168,14 @@ class Dialect:
         :param options: what the user gave as ``table_options``; the destination has refused what it does not know.
         """
         del options
-        lines = [f"{self.quote(name)} {type_}" for name, type_ in columns]
+        lines = [self.declared(name, type_) for name, type_ in columns]
         if key:
             lines.append(f"PRIMARY KEY ({self.columns(key)})")
         return Sql(f"CREATE TABLE IF NOT EXISTS {self.table(ref)} ({', '.join(lines)})")
+
+    def declared(self, name: str, type_: str) -> str:
+        """Return a column as CREATE TABLE has it."""
+        return f"{self.quote(name)} {type_}{' NOT NULL' if name == VALID_FROM else ''}"
 
     def add_column(self, ref: TableRef, name: str, type_: str) -> Sql:
         """Return ALTER TABLE ADD COLUMN."""
@@ -191,7 +208,35 @@ class Dialect:
             Sql(f"CREATE SCHEMA IF NOT EXISTS {self.quote(self.state_schema)}"),
             Sql(f"CREATE TABLE IF NOT EXISTS {self.state('checkpoints')} ({checkpoints})"),
             Sql(f"CREATE TABLE IF NOT EXISTS {self.state('receipts')} ({receipts})"),
+            self.sync_log(),
         )
+
+    def sync_log(self) -> Sql:
+        """Return the DDL of the sync log: the receipts, with names for people. So a load is in it once it is merged."""
+        return Sql(f"CREATE VIEW IF NOT EXISTS {self.state('sync_log')} AS {self._logged(self.state('receipts'))}")
+
+    def _logged(self, receipts: str) -> str:
+        """Return the query that reads the sync log off the receipts."""
+        items = [
+            f"{each.column} AS {name}" if each.column else f"{self._told(each.told, each.kind)} AS {name}"
+            for name, each in _SYNC_LOG.items()
+        ]
+        return f"SELECT {', '.join(items)} FROM {receipts}"
+
+    def _told(self, name: str, kind: str) -> str:
+        value = self.json_text("receipt", name)
+        if kind == "moment":
+            return self.iso_instant(value)
+        types = {"whole": self.whole_type, "double": self.double_type}
+        return self.cast(value, types[kind]) if kind else value
+
+    def iso_instant(self, expression: str) -> str:
+        """Return the instant that a text of ISO 8601 with time zone names, as :attr:`now` gives it."""
+        return self.cast(expression, self.timestamp_type)
+
+    def json_text(self, document: str, name: str) -> str:
+        """Return a member of a JSON document, which is text, as text: NULL for null, JSON for a list."""
+        return f"(CAST({document} AS json) ->> '{name}')"
 
     # --- state ---
 
@@ -243,3 +288,27 @@ class Dialect:
 
 
 _RECEIPT = "receipt, inserted, updated, deleted"
+
+
+class _Logged(NamedTuple):
+    """A column of the sync log.
+
+    :param column: of the receipts, or "".
+    :param told: the member of the receipt's JSON, and what ``kind`` of value it is: text, unless it says so.
+    """
+
+    column: str = ""
+    told: str = ""
+    kind: str = ""
+
+
+_SYNC_LOG: Final[Mapping[str, _Logged]] = {
+    "stream": _Logged("stream"), "load_id": _Logged("load_id"), "target": _Logged(told="target"),
+    "capture": _Logged(told="capture"), "mode": _Logged(told="mode"),
+    "started_at": _Logged(told="started_at", kind="moment"), "finished_at": _Logged("committed_at"),
+    "rows_extracted": _Logged("extracted"), "rows_inserted": _Logged("inserted"), "rows_updated": _Logged("updated"),
+    "rows_deleted": _Logged("deleted"), "rows_quarantined": _Logged(told="quarantined", kind="whole"),
+    "bytes": _Logged(told="bytes", kind="whole"), "files": _Logged(told="files", kind="whole"),
+    "schema_changes": _Logged(told="schema_changes"), "position": _Logged(told="reached"),
+    "lag_bytes": _Logged(told="lag_bytes", kind="whole"), "lag_seconds": _Logged(told="lag_seconds", kind="double"),
+}  # fmt: skip

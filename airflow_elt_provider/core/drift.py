@@ -20,6 +20,8 @@ class DriftClass(StrEnum):
     """a type that the target's column cannot be widened to without becoming text"""
     REMOVED = "removed"
     """a column of the target that no longer arrives; it is kept, new rows have NULL there"""
+    RENAMED = "renamed"
+    """a column that is there under another name; the old one is kept, new rows have NULL there"""
     KEY = "key"
     """another primary key"""
 
@@ -43,6 +45,7 @@ class DriftPolicy:
     widened: DriftAction = DriftAction.EVOLVE
     narrowed: DriftAction = DriftAction.EVOLVE
     removed: DriftAction = DriftAction.EVOLVE
+    renamed: DriftAction = DriftAction.EVOLVE
     key: DriftAction = DriftAction.FAIL
 
     def action(self, drift: DriftClass) -> DriftAction:
@@ -60,7 +63,7 @@ class DriftPolicy:
             return value
         if isinstance(value, str):
             action = _action(value)
-            return cls(action, action, action, action)
+            return cls(action, action, action, action, action)
         unknown = sorted(set(value) - set(DriftClass))
         if unknown:
             classes = ", ".join(DriftClass)
@@ -80,8 +83,8 @@ def _action(value: str) -> DriftAction:
 class SchemaChange:
     """One change: what was seen and what was done.
 
-    :param before: the target's type before, or ``""``.
-    :param after: the type that arrives, or ``""``.
+    :param before: the target's type before, or ``""``; of a renamed column and of a key, the name.
+    :param after: the type that arrives, or ``""``; likewise.
     :param done: the action taken, e.g. ``evolve``.
     """
 

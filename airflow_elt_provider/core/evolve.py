@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from airflow_elt_provider.core.dialect import Dialect, Fit, Sql
 from airflow_elt_provider.core.drift import DriftAction, DriftClass, SchemaChange
 from airflow_elt_provider.core.load import Load
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
-from airflow_elt_provider.core.schema import TableSchema
-from airflow_elt_provider.core.system_columns import DELETED_AT, LOAD_ID, PREFIX, RESERVED
+from airflow_elt_provider.core.schema import VERSION_START, Column, TableSchema
+from airflow_elt_provider.core.system_columns import (
+    DELETED_AT,
+    IS_CURRENT,
+    LOAD_ID,
+    PREFIX,
+    RESERVED,
+    VALID_FROM,
+    VALID_TO,
+)
 from airflow_elt_provider.errors import ConfigurationError, SchemaDriftError
 
 
@@ -45,9 +55,10 @@ def evolve(dialect: Dialect, load: Load, target: TargetTable | None) -> Evolutio
     if target is None:
         _refuse_half(load)
         columns = [(column.name, dialect.column_type(column)) for column in schema.columns] + own_columns(dialect, load)
-        key = schema.primary_key if load.mode is not WriteMode.APPEND else ()
+        key = target_key(load)
         options = load.merging.table_options
         return Evolution((dialect.create_table(load.target, columns, key, options),), ())
+    _refuse_other_kind(load, target)
     found = [*_key_change(load, target), *_column_changes(dialect, load, target)]
     for change, _ in found:
         if change.done is DriftAction.FAIL:
@@ -71,6 +82,19 @@ def _refuse_half(load: Load) -> None:
         )
 
 
+def _refuse_unknown_name(load: Load, name: str, before: str) -> None:
+    """Refuse to add a renamed column without the values that it had.
+
+    :raises ConfigurationError: names both.
+    """
+    if not load.manifest.complete:
+        raise ConfigurationError(
+            f"{load.target}: the source renamed column {before!r} to {name!r}, and the target has neither: rows loaded "
+            "before would have no value there.",
+            hint=f"run once with full_refresh=True, or say which column it is: rename={{{name!r}: '...'}}",
+        )
+
+
 def refuse_unusable(schema: TableSchema, mode: WriteMode, source: str) -> None:
     """Refuse a merge without a key, and a column with one of our own names.
 
@@ -89,8 +113,37 @@ def refuse_unusable(schema: TableSchema, mode: WriteMode, source: str) -> None:
         )
 
 
+def target_key(load: Load) -> tuple[str, ...]:
+    """Return what tells a target's rows apart: the source's key; the versions of a row by when they begin, too."""
+    return _with_versions(load, load.manifest.schema.primary_key)
+
+
+def _with_versions(load: Load, key: tuple[str, ...]) -> tuple[str, ...]:
+    if load.mode is WriteMode.HISTORY:
+        return (*key, VALID_FROM) if key else ()
+    return key if load.mode is not WriteMode.APPEND else ()
+
+
+def _refuse_other_kind(load: Load, target: TargetTable) -> None:
+    """Refuse to keep a history among rows that have none, and to load past one.
+
+    :raises ConfigurationError: names the target.
+    """
+    has, wants = VALID_FROM in target.columns, load.mode is WriteMode.HISTORY
+    if has != wants:
+        what = f"has a history (column {VALID_FROM!r})" if has else f"has no history (no column {VALID_FROM!r})"
+        raise ConfigurationError(
+            f"{load.target} {what}, and mode={load.mode.value!r} {'keeps one' if wants else 'keeps none'}.",
+            hint="give the other mode a target_table and a stream of its own",
+        )
+
+
 def own_columns(dialect: Dialect, load: Load) -> list[tuple[str, str]]:
     """Return names and types of the columns that we add to a target."""
+    if load.mode is WriteMode.HISTORY:
+        moment = dialect.column_type(VERSION_START)
+        current = dialect.column_type(Column(IS_CURRENT, pa.bool_()))
+        return [(VALID_FROM, moment), (VALID_TO, moment), (IS_CURRENT, current)]
     own = [(LOAD_ID, dialect.text_type)] if load.mode is WriteMode.APPEND else []
     if load.deletes is DeleteMode.SOFT:
         own.append((DELETED_AT, dialect.timestamp_type))
@@ -98,11 +151,12 @@ def own_columns(dialect: Dialect, load: Load) -> list[tuple[str, str]]:
 
 
 def _key_change(load: Load, target: TargetTable) -> Iterator[tuple[SchemaChange, tuple[Sql, ...]]]:
-    key = load.manifest.schema.primary_key
-    if load.mode is not WriteMode.APPEND and key and target.key and set(key) != set(target.key):
+    key = target_key(load)
+    former = target.key or _with_versions(load, load.manifest.former_key)  # not every system keeps a key
+    if key and former and set(key) != set(former):
         action = load.merging.drift.action(DriftClass.KEY)
         # A changed key is never altered in the target: rows are matched by the load's key, the constraint stays.
-        yield SchemaChange(DriftClass.KEY, ", ".join(key), ", ".join(target.key), ", ".join(key), action), ()
+        yield SchemaChange(DriftClass.KEY, ", ".join(key), ", ".join(former), ", ".join(key), action), ()
 
 
 def _column_changes(
@@ -111,8 +165,16 @@ def _column_changes(
     policy, arriving = load.merging.drift, load.manifest.schema
     for column in arriving.columns:
         type_, current = dialect.column_type(column), target.columns.get(column.name)
+        before = load.manifest.renamed.get(column.name, "")
+        if current is None and before in target.columns:
+            action = policy.action(DriftClass.RENAMED)
+            ddl = dialect.add_column(load.target, column.name, type_)
+            yield SchemaChange(DriftClass.RENAMED, column.name, before, column.name, action), (ddl,)
+            continue
         if current is None:
             action = policy.action(DriftClass.ADDED)
+            if before and action is DriftAction.EVOLVE:
+                _refuse_unknown_name(load, column.name, before)
             ddl = dialect.add_column(load.target, column.name, type_)
             yield SchemaChange(DriftClass.ADDED, column.name, "", type_, action), (ddl,)
             continue
@@ -127,7 +189,7 @@ def _column_changes(
             yield SchemaChange(DriftClass.NARROWED, column.name, current, type_, action), as_text
     # Columns that a user gave the target are no news; those that the last load still had are.
     base = load.manifest.base_position
-    gone = set(target.columns) - set(arriving.names) - RESERVED
+    gone = set(target.columns) - set(arriving.names) - RESERVED - set(load.manifest.renamed.values())
     for name in sorted(gone & set(base.columns) if base else gone):
         action = policy.action(DriftClass.REMOVED)
         yield SchemaChange(DriftClass.REMOVED, name, target.columns[name], "", action), ()

@@ -14,7 +14,7 @@ WORK_PREFIX: Final = ".elt-"
 
 _LOAD_FILE: Final = re.compile(
     r"(?P<load>[A-Za-z0-9-][A-Za-z0-9._-]*-[0-9a-f]{12}/[0-9a-f]{32})/"
-    r"(?:manifest-(?P<number>[0-9]+)\.json|[0-9a-f]{8}/[^/]+)"
+    r"(?:manifest-(?P<number>[0-9]+)\.json|portion-[0-9a-f]{8}-[0-9]+\.json|[0-9a-f]{8}/[^/]+)"
 )
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from airflow_elt_provider.core.buckets import Buckets
+from airflow_elt_provider.core.buckets import BucketKind, Buckets
 from airflow_elt_provider.core.checkpoint import Position
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.plan import Interval
@@ -100,9 +100,12 @@ class Manifest:
     :param unchanged: sets of columns that some rows do not bring, see ``OP``.
     :param source_rows: how many rows the source has, where the capture knows.
     :param as_of: the time of the source's snapshot by its own clock, ISO 8601 with time zone.
+    :param created_at: when the extract began, by our clock, likewise.
     :param interval: the part of the target that ``append`` and ``replace`` exchange for these rows.
     :param replaces: ids of earlier loads whose appended rows this one takes the place of.
     :param backfill: column -> text of the value that rows written before it was added have.
+    :param renamed: column -> the name that the target has for it, where the source renamed it since.
+    :param former_key: the key that the stream had so far, where it is known.
     :param cursor: name of the cursor column in the target, or "".
     :param plan: hash of the extraction's parameters; a manifest made with others is not reused.
     """
@@ -122,6 +125,8 @@ class Manifest:
     interval: Interval | None = None
     replaces: tuple[str, ...] = ()
     backfill: Mapping[str, str] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    former_key: tuple[str, ...] = ()
     cursor: str = ""
     full_refresh: bool = False
     plan: str = ""
@@ -179,6 +184,15 @@ class Manifest:
         return any(OP in file.extra for file in self.files)
 
     @property
+    def takes_away(self) -> bool:
+        """Whether a load that is not complete may say of rows that they are gone.
+
+        One bucket of all keys has changed when anything is staged, or when the source is empty.
+        """
+        of_all = self.buckets is not None and self.buckets.kind is BucketKind.ALL
+        return bool(self.rows_of(Role.DELETE, Role.KEYSET) or (of_all and (self.upserts or self.source_rows == 0)))
+
+    @property
     def changes_nothing(self) -> bool:
         """Whether merging would leave the target and the checkpoint as they are."""
         moves = self.base_version is not None and self.next_position != self.base_position
@@ -190,7 +204,8 @@ class Manifest:
         value = {
             **asdict(self), "schema": self.schema.to_json(), "next_position": self.next_position.to_json(),
             "base_position": self.base_position.to_json() if self.base_position else None,
-            "backfill": dict(self.backfill), "source_facts": dict(self.source_facts), "v": FORMAT_VERSION,
+            "backfill": dict(self.backfill), "renamed": dict(self.renamed),
+            "source_facts": dict(self.source_facts), "v": FORMAT_VERSION,
         }  # fmt: skip
         return json.dumps(value, ensure_ascii=False, indent=1).encode()
 
@@ -224,7 +239,7 @@ class Manifest:
             **value,
             "mode": WriteMode(value["mode"]), "deletes": DeleteMode(value["deletes"]),
             "files": _files(value["files"]), "quarantine": _files(value["quarantine"]),
-            "schema": TableSchema.from_json(value["schema"]),
+            "schema": TableSchema.from_json(value["schema"]), "former_key": tuple(value.get("former_key", ())),
             "buckets": Buckets.from_json(buckets) if buckets else None,
             "unchanged": tuple(map(tuple, value["unchanged"])),
             "next_position": Position.from_json(value["next_position"]),

@@ -8,11 +8,13 @@ from typing import Final
 
 import pyarrow as pa
 
-from airflow_elt_provider.core.buckets import BucketKind
+from airflow_elt_provider.core.buckets import BucketKind, Buckets
 from airflow_elt_provider.core.checks import NotNull, RowCount, Unique
 from airflow_elt_provider.core.checks import Sql as SqlCheck
 from airflow_elt_provider.core.dialect import Dialect, Sql
+from airflow_elt_provider.core.drift import DriftAction, DriftClass
 from airflow_elt_provider.core.load import Load
+from airflow_elt_provider.core.manifest import Role
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.schema import Column
 from airflow_elt_provider.core.system_columns import DELETED_AT, EXACT, LOAD_ID, OP
@@ -68,19 +70,23 @@ class MergeSql:
     @property
     def staged(self) -> str:
         """The staged rows as the target would hold them, as a FROM item."""
-        unchanged = self.load.manifest.unchanged
         items = ", ".join(f"{self._filled(column)} AS {self.dialect.quote(column.name)}" for column in self.columns)
-        before = f" LEFT JOIN {self.before} _elt_p ON {self._same_key('_elt_r', '_elt_p')}" if unchanged else ""
+        before = f" LEFT JOIN {self.before} _elt_p ON {self._same_key('_elt_r', '_elt_p')}" if self.has_partial else ""
         plain = f" WHERE {self._plain}" if self.load.manifest.has_ops else ""
         return f"(SELECT {items} FROM {self.dialect.staging(self.load)} _elt_r{before}{plain})"
 
     def _filled(self, column: Column) -> str:
         """Return a staged value; that of the target where the source sent none because it did not change."""
         lacking = [f"'p{at}'" for at, names in enumerate(self.load.manifest.unchanged) if column.name in names]
-        if not lacking:
+        if not (lacking and self.has_partial):
             return self._value(column)
         kept = f"_elt_p.{self.dialect.quote(column.name)}"
         return f"CASE WHEN {self._op} IN ({', '.join(lacking)}) THEN {kept} ELSE {self._value(column)} END"
+
+    @property
+    def has_partial(self) -> bool:
+        """Whether some staged rows may lack the columns that did not change."""
+        return bool(self.load.manifest.unchanged) and self.load.manifest.has_ops
 
     @property
     def before(self) -> str:
@@ -94,7 +100,7 @@ class MergeSql:
     @property
     def _plain(self) -> str:
         """The condition for staged rows that are rows of the table."""
-        return f"({self._op} IS NULL OR {self._op} LIKE 'p%')"
+        return f"({self._op} IS NULL OR {self._op} LIKE 'p%')" if self.load.manifest.has_ops else "1 = 1"
 
     def keys(self, condition: str) -> str:
         """Return the keys of the staged rows that fulfil a condition over ``_elt_r``, as a FROM item."""
@@ -133,6 +139,11 @@ class MergeSql:
         return self.types[column.name] != text or (pa.types.is_string(column.type) and column.format != "decimal")
 
     # --- tests of the staged rows ---
+
+    @property
+    def asks_key(self) -> bool:
+        """Whether the staged keys have to be looked at: the source does not guard them."""
+        return not self.load.manifest.schema.key_enforced and self.load.mode is not WriteMode.APPEND
 
     def key_problems(self) -> tuple[tuple[str, Sql], ...]:
         """Questions whose answers must be 0, for a key that the source does not guard."""
@@ -273,7 +284,8 @@ class MergeSql:
 
     def _gone(self) -> str:
         """Return the condition over the target's rows that the load takes away."""
-        gone = self._absent() if self.load.manifest.complete else self._doomed()
+        whole = self.load.manifest.complete or self.load.mode is WriteMode.REPLACE
+        gone = self._absent() if whole else self._doomed()
         return f"_elt_t.{self.dialect.quote(DELETED_AT)} IS NULL AND {gone}" if self._soft else gone
 
     def _absent(self) -> str:
@@ -281,38 +293,39 @@ class MergeSql:
 
     def _doomed(self) -> str:
         """Return the condition for rows that a load of changes takes away: named, or absent from their bucket."""
-        buckets = self.load.manifest.buckets
-        if buckets is None:
+        manifest, conditions = self.load.manifest, []
+        if manifest.buckets:
+            conditions.append(self._absent_from(manifest.buckets))
+        if manifest.buckets is None or manifest.rows_of(Role.DELETE):
             named = self.keys(f"{self._op} = 'd'")
-            return f"EXISTS (SELECT 1 FROM {named} _elt_s WHERE {self._same_key()})"
-        present = self.keys(f"({self._plain} OR {self._op} = 'k')")
-        absent = f"NOT EXISTS (SELECT 1 FROM {present} _elt_s WHERE {self._same_key()})"
+            conditions.append(f"EXISTS (SELECT 1 FROM {named} _elt_s WHERE {self._same_key()})")
+        return conditions[0] if len(conditions) == 1 else f"({' OR '.join(f'({each})' for each in conditions)})"
+
+    def _absent_from(self, buckets: Buckets) -> str:
+        """Return the condition for rows of changed buckets whose key is not among those that are there now."""
+        there = f"({self._plain} OR {self._op} = 'k')" if self.load.manifest.has_ops else self._plain
+        absent = f"NOT EXISTS (SELECT 1 FROM {self.keys(there)} _elt_s WHERE {self._same_key()})"
         if buckets.kind is BucketKind.ALL:
             return absent
-        return f"{self._bucket()} IN (SELECT {self._bucket_named()} {self._from_buckets()}) AND {absent}"
-
-    def _from_buckets(self) -> str:
-        return f"FROM {self.dialect.staging(self.load)} _elt_r WHERE {self._op} LIKE 'b%'"
-
-    def _bucket_named(self) -> str:
-        """Return the expression over a staged row that names a bucket."""
-        buckets = self.load.manifest.buckets
-        assert buckets  # noqa: S101 - there is a keyset
+        changed = f"FROM {self.dialect.staging(self.load)} _elt_r WHERE {self._op} LIKE 'b%'"
         if buckets.kind is BucketKind.MD5:
-            return self._op
-        return self._value(self.load.manifest.schema.column(buckets.columns[0]))
+            return f"({self._digits(buckets)}) IN (SELECT {self._op} {changed}) AND {absent}"
+        column = self.load.manifest.schema.column(buckets.columns[0])
+        return f"({self._lowest(column, buckets.size)}) IN (SELECT {self._own(column)} {changed}) AND {absent}"
 
-    def _bucket(self) -> str:
-        """Return the bucket of a row of the target."""
-        buckets = self.load.manifest.buckets
-        assert buckets  # noqa: S101 - there is a keyset
+    def _digits(self, buckets: Buckets) -> str:
+        """Return what names the bucket of a target's row, of kind ``md5``."""
         d = self.dialect
-        own = [(f"_elt_t.{d.quote(name)}", self.types[name]) for name in buckets.columns]
-        if buckets.kind is BucketKind.MD5:
-            text = " || '|' || ".join(d.key_text(*each) for each in own)
-            return f"'b' || substr({d.md5(text)}, 1, {buckets.size})"
-        key = own[0][0]
-        return f"{key} - {d.modulo(f'({d.modulo(key, buckets.size)} + {buckets.size})', buckets.size)}"
+        text = " || '|' || ".join(d.key_text(f"_elt_t.{d.quote(name)}", self.types[name]) for name in buckets.columns)
+        return f"'b' || substr({d.md5(text)}, 1, {buckets.size})"
+
+    def _lowest(self, column: Column, size: int) -> str:
+        """Return the lowest key that the bucket of a target's row may have, of kind ``range``."""
+        d = self.dialect
+        key, type_ = f"_elt_t.{d.quote(column.name)}", d.column_type(column)
+        if self.types[column.name] == d.text_type:
+            key = d.try_cast(key, type_)  # the column became text once
+        return f"{key} - {d.modulo(f'({d.modulo(key, size)} + {size})', size)}"
 
     def count_gone(self) -> Sql:
         """How many rows of the target a load of changes takes away."""
@@ -323,7 +336,7 @@ class MergeSql:
         return self.load.deletes is DeleteMode.SOFT
 
     def delete_gone(self) -> Sql:
-        """Delete, or mark, the rows of the target that are absent from a complete load."""
+        """Delete, or mark, the rows of the target that the load takes away."""
         if self._soft:
             mark = f"{self.dialect.quote(DELETED_AT)} = {self.dialect.now}"
             return Sql(f"UPDATE {self.target} AS _elt_t SET {mark} WHERE {self._gone()}")
@@ -353,6 +366,28 @@ class MergeSql:
     def backfill_binds(self, column: str) -> int:
         """How often that value is bound: some systems read it more than once."""
         return self._backfilled(column, _MARK).count(_MARK)
+
+    @property
+    def renamed(self) -> tuple[tuple[str, str], ...]:
+        """New and old names of columns whose values are to move to the new name."""
+        if self.load.merging.drift.action(DriftClass.RENAMED) is not DriftAction.EVOLVE:
+            return ()
+        pairs = self.load.manifest.renamed.items()
+        return tuple((new, old) for new, old in pairs if new in self.types and old in self.types)
+
+    @property
+    def fills(self) -> bool:
+        """Whether rows that are there get values before others are merged."""
+        return bool(self.load.manifest.backfill or self.renamed)
+
+    def fill_renamed(self, new: str, old: str) -> Sql:
+        """Give the rows from before a column was renamed the value that they have under the old name."""
+        names = self.dialect.quote(new), self.dialect.quote(old)
+        value = self._of_old_name(new, old, names[1])
+        return Sql(f"UPDATE {self.target} SET {names[0]} = {value} WHERE {names[0]} IS NULL AND {names[1]} IS NOT NULL")
+
+    def _of_old_name(self, new: str, old: str, value: str) -> str:
+        return value if self.types[new] == self.types[old] else self.dialect.cast(value, self.types[new])
 
     def _backfilled(self, column: str, text: str) -> str:
         arriving = self.load.manifest.schema.column(column)

@@ -40,6 +40,15 @@ class Interval:
         return cls(start, end)
 
 
+def refuse_limit(rows: int) -> None:
+    """Refuse a number of rows that cannot be meant.
+
+    :raises ConfigurationError: for one below 0.
+    """
+    if rows < 0:
+        raise ConfigurationError(f"max_quarantined_rows={rows} is no number of rows.", hint="give 0 or more")
+
+
 @dataclass(frozen=True)
 class Guards:
     """Limits beyond which a load is refused before anything is merged.
@@ -47,7 +56,7 @@ class Guards:
     :param max_delete_ratio: largest share of the target's rows that one load may delete, 0 to 1.
     :param min_deletes_for_ratio: fewer deletes than this are never held against the ratio.
     :param allow_empty: whether ``replace``, or ``merge`` with deletes, may empty a target that has rows.
-    :param max_quarantined_rows: how many rows may be set aside.
+    :param max_quarantined_rows: how many rows the load may set aside in all; those of its extract count.
     """
 
     max_delete_ratio: float = 0.5
@@ -58,11 +67,7 @@ class Guards:
     def __post_init__(self) -> None:
         if not 0 <= self.max_delete_ratio <= 1:
             raise ConfigurationError(f"max_delete_ratio={self.max_delete_ratio!r}.", hint="give a share from 0 to 1")
-        if self.max_quarantined_rows:
-            raise ConfigurationError(
-                f"max_quarantined_rows={self.max_quarantined_rows!r}: this version sets no rows aside, a bad value "
-                "fails the whole load.", hint="leave it at 0",
-            )  # fmt: skip
+        refuse_limit(self.max_quarantined_rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +81,11 @@ class Extraction:
     :param column_types: source name -> logical type, see :func:`airflow_elt_provider.core.types.parse_type`.
     :param primary_key: source names of the key; None to read it from the source.
     :param parallelism: ranges of the table that are read at once, under one snapshot.
+    :param hash_columns: source name -> id of the connection whose password is the key of its values' hashes.
+    :param redact_columns: source name -> the text that takes the place of its values.
+    :param max_quarantined_rows: how many rows that cannot be read may be set aside.
+    :param dry_run: whether this is only to see what would be read: a capture then makes and moves nothing at the
+        source (slots, publications). No part of what users type.
     """
 
     stream: str
@@ -94,9 +104,14 @@ class Extraction:
     interval: Interval | None = None
     full_refresh: bool = False
     parallelism: int = 1
+    hash_columns: Mapping[str, str] = field(default_factory=dict)
+    redact_columns: Mapping[str, str] = field(default_factory=dict)
+    max_quarantined_rows: int = 0
+    dry_run: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
-        for rule, message, hint in self._rules():
+        refuse_limit(self.max_quarantined_rows)
+        for rule, message, hint in [*self._rules(), *self._rules_of_masks()]:
             if rule:
                 raise ConfigurationError(f"{self.stream}: {message}", hint=hint)
 
@@ -142,6 +157,34 @@ class Extraction:
              "choose another name"),
             (self.primary_key == (), "primary_key is empty.", "name its columns, or leave it out"),
         ]  # fmt: skip
+
+    def _rules_of_masks(self) -> list[tuple[bool, str, str]]:
+        masked = set(self.masked_columns)
+        twice = sorted(set(self.hash_columns) & set(self.redact_columns))
+        unread = sorted(masked & set(self.exclude_columns) or (masked - set(self.columns or masked)))
+        typed = sorted(name for name in masked if self.column_types.get(name, "text") != "text")
+        key = sorted(set(self.redact_columns) & set(self.primary_key or ()))
+        cursor = self.capture.column if isinstance(self.capture, Cursor) else ""
+        return [
+            (bool(twice), f"column {', '.join(twice)} is both hashed and redacted.", "choose one of the two"),
+            (bool(unread), f"column {', '.join(unread)} is masked, and not read at all.",
+             "take it out of hash_columns or redact_columns"),
+            (bool(typed), f"column_types names {', '.join(typed)}, and a masked column is text.",
+             "take it out of column_types"),
+            (bool(key), f"column {', '.join(key)} of primary_key is redacted, which would make all keys one.",
+             "use hash_columns for it"),
+            (cursor in masked, f"column {cursor} is the cursor, whose values stand in checkpoints and logs.",
+             "use another cursor column or another capture, or do not mask it"),
+        ]  # fmt: skip
+
+    @property
+    def masked_columns(self) -> tuple[str, ...]:
+        """Source names of the columns whose values do not arrive as they are: hashed or redacted.
+
+        The engine puts the masks on what a source gives; it lets the source read these columns as text. A source only
+        has to mind that the target does not hold their values: buckets of keys with such a column are of kind ``all``.
+        """
+        return (*self.hash_columns, *self.redact_columns)
 
     @property
     def source(self) -> str:

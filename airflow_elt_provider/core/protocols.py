@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import pyarrow as pa
 
 from airflow_elt_provider.core.buckets import Buckets
 from airflow_elt_provider.core.checkpoint import Checkpoint, Position
+from airflow_elt_provider.core.comparison import Bucket, Form, Key, Question, Row, Sum, Value
 from airflow_elt_provider.core.drift import SchemaChange
+from airflow_elt_provider.core.evolve import Evolution
 from airflow_elt_provider.core.load import Load
 from airflow_elt_provider.core.plan import Extraction
+from airflow_elt_provider.core.quarantine import Quarantine
 from airflow_elt_provider.core.receipt import Receipt
 from airflow_elt_provider.core.schema import TableSchema
 from airflow_elt_provider.core.table_ref import TableRef
@@ -61,10 +64,44 @@ class Outcome:
     """Where a stream stands once everything was drained.
 
     :param state: the content of the state file that the position is to name; None for none.
+    :param source_rows: how many rows the source has, where that is known only then.
     """
 
     position: Position
     state: bytes | None = None
+    source_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Portion:
+    """A part of a whole table, read under a snapshot of its own, so that a crash loses no more than one.
+
+    :param streams: as those of a :class:`ChangeSet`.
+    :param done: what the source has to know, once these rows are staged, to go on behind them.
+    """
+
+    streams: Sequence[Iterator[pa.RecordBatch]]
+    done: bytes
+
+
+class Portions(Protocol):
+    """The portions of a whole table, one behind the other."""
+
+    @property
+    def plan(self) -> str:
+        """Identity of what is read: portions of two plans are never mixed."""
+
+    def is_over(self, done: Sequence[bytes]) -> bool:
+        """Whether none is left behind those that are done."""
+
+    def open(self, done: Sequence[bytes]) -> AbstractContextManager[Portion]:
+        """Open the next portion behind those that are done, by whichever attempt.
+
+        :raises TransientError: when the table has changed so that it does not go with them.
+        """
+
+    def outcome(self, done: Sequence[bytes]) -> Outcome:
+        """Say where the stream stands once all of them are merged."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +122,15 @@ class ChangeSet:
         where there is a state file to keep.
     :param complete: whether this is the whole table.
     :param backfill: column -> value of the rows written before the column was added, as text.
+    :param renamed: column -> its name at the last load, both as named in the target.
     :param interval: the interval with its bounds in the cursor column's own canonical text.
     :param buckets: how the buckets of ``keys`` are told.
     :param unchanged: sets of columns that some rows do not bring, see ``_elt_op``.
     :param source_rows: how many rows the source has, where the capture knows.
     :param as_of: the time of the snapshot by the source's clock, ISO 8601 with time zone.
+    :param quarantine: where the source puts rows that it cannot read; None where it knows no such thing.
+    :param portions: of a whole table that is read bit by bit, in the place of ``streams``, ``outcome`` and
+        ``source_rows``; None where it is read in one go.
     :param facts: what a person would like to know of the source, for the manifest.
     :param notes: sentences for the log.
     """
@@ -110,6 +151,9 @@ class ChangeSet:
     unchanged: Sequence[tuple[str, ...]] = ()
     source_rows: int | None = None
     as_of: str = ""
+    quarantine: Quarantine | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    portions: Portions | None = None
 
 
 class Source(Protocol):
@@ -231,3 +275,97 @@ class Destination(Protocol):
 
     def cancel(self) -> None:
         """Stop what runs on the server; safe to call from another thread, and when nothing runs."""
+
+
+class ComparedTable(Protocol):
+    """One side of a comparison, asked under one snapshot; see :mod:`airflow_elt_provider.core.comparison`."""
+
+    @property
+    def schema(self) -> TableSchema:
+        """Columns and key, named as in the target."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences for the log."""
+
+    @property
+    def tongues(self) -> Sequence[str]:
+        """The ways in which it can hash rows, the fastest first; none where it can do no more than count them."""
+
+    def form(self, name: str, tongue: str) -> Form:
+        """Say how a column would be written: what has the same form on both sides can be compared."""
+
+    def count(self) -> int:
+        """Return how many rows there are."""
+
+    def bounds(self, key: str) -> tuple[int, int] | None:
+        """Return the lowest and the highest value of a column of whole numbers; None where there is no row."""
+
+    def sums(self, question: Question) -> Mapping[Bucket, Sum]:
+        """Return rows and hashes of every bucket that has rows."""
+
+    def rows(self, question: Question) -> Iterator[Row]:
+        """Give the rows of the buckets that are asked for."""
+
+    def values(self, question: Question, keys: Sequence[Key], *, show: bool) -> Mapping[Key, Sequence[Value]]:
+        """Return the values of some keys' rows, one for each column of the question.
+
+        :param show: whether the values' texts are wanted too.
+        """
+
+
+@runtime_checkable
+class ComparableSource(Protocol):
+    """A source whose tables can be compared."""
+
+    def compared(self, extraction: Extraction) -> AbstractContextManager[ComparedTable]:
+        """Open the columns and rows that an extraction is about.
+
+        :raises ConfigurationError: for a missing table, column or privilege.
+        """
+
+
+@runtime_checkable
+class ComparableDestination(Protocol):
+    """A destination whose targets can be compared."""
+
+    def compared(self, target: TableRef, schema: TableSchema) -> AbstractContextManager[ComparedTable]:
+        """Open a target; rows that are marked as deleted or no longer current are left out.
+
+        :param schema: the source's columns, by which the target's are chosen and spelled.
+        :raises ConfigurationError: when there is no such table.
+        """
+
+
+@runtime_checkable
+class PreviewingDestination(Protocol):
+    """A destination that can say what :meth:`Destination.prepare` would do."""
+
+    def preview(self, load: Load) -> Evolution:
+        """Return the DDL that a load needs, and what it would change, doing nothing.
+
+        :raises SchemaDriftError: as ``prepare`` would.
+        """
+
+
+class Measured(NamedTuple):
+    """How much there would be to read.
+
+    :param exact: whether the rows were counted; else the server's statistics say so.
+    :param bytes: of the rows as text, from a sample; None where there is no row.
+    """
+
+    rows: int
+    exact: bool
+    bytes: int | None = None
+
+
+@runtime_checkable
+class MeasurableSource(Protocol):
+    """A source that can say how much it would have to read."""
+
+    def measure(self, extraction: Extraction, predicate: str) -> Measured:
+        """Count rows.
+
+        :param predicate: which rows, in the source's SQL: the fact ``rows`` of the source's own changes.
+        """

@@ -16,8 +16,8 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from airflow_elt_provider.core.dialect import Dialect, Sql
 from airflow_elt_provider.core.drift import SchemaChange
+from airflow_elt_provider.core.history_sql import HistorySql
 from airflow_elt_provider.core.load import Load
-from airflow_elt_provider.core.manifest import Role
 from airflow_elt_provider.core.merge_sql import MergeSql
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.receipt import Receipt
@@ -120,7 +120,20 @@ class Publication:
             inserted=counts.inserted, updated=counts.updated, deleted=counts.deleted,
             nulled=dict(plan.nulled), schema_changes=tuple(change.to_json() for change in self.changes),
             base_position=manifest.base_position, position=manifest.next_position, manifest=self.load.manifest_ref.uri,
+            **self._told(),
         )  # fmt: skip
+
+    def _told(self) -> dict[str, Any]:
+        """Return what the receipt says besides, for the sync log."""
+        manifest, facts = self.load.manifest, self.load.manifest.source_facts
+        lag_bytes, lag_seconds = facts.get("lag_bytes"), facts.get("lag_seconds")
+        return {
+            "reached": str(manifest.next_position), "target": str(self.load.target), "mode": manifest.mode.value,
+            "capture": manifest.next_position.capture, "started_at": manifest.created_at or None,
+            "bytes": manifest.size, "files": len(manifest.files),
+            "lag_bytes": int(lag_bytes) if lag_bytes else None,
+            "lag_seconds": float(lag_seconds) if lag_seconds else None,
+        }  # fmt: skip
 
     def stale(self) -> StaleLoadError:
         """Return the error for a checkpoint that has moved."""
@@ -144,7 +157,8 @@ class Publication:
 
     @cached_property
     def _sql(self) -> MergeSql:
-        return self.writes.sql_type(self.dialect, self.load, self.types)
+        history = self.load.mode is WriteMode.HISTORY
+        return (self.writes.history_type if history else self.writes.sql_type)(self.dialect, self.load, self.types)
 
     @cached_property
     def _verify(self) -> Verification:
@@ -163,12 +177,14 @@ class Publication:
         has_rows = bool(self._verify.number(self._sql.target_has_rows))
         writes = self.writes(self._sql)
         steps, counts = self._steps(writes, has_rows=has_rows)
-        return MergePlan((*(writes.backfill() if has_rows else ()), *steps), counts, nulled)
+        return MergePlan((*((*writes.backfill(), *writes.renames()) if has_rows else ()), *steps), counts, nulled)
 
     def _steps(self, writes: Writes, *, has_rows: bool) -> tuple[tuple[Step, ...], Counts]:
         manifest = self.load.manifest
         if self.load.mode is WriteMode.MERGE:
             return self._merge(writes, has_rows=has_rows), Counts()
+        if self.load.mode is WriteMode.HISTORY:
+            return self._versions(writes, has_rows=has_rows)
         if manifest.interval:
             return writes.interval(manifest.interval.start, manifest.interval.end), Counts()
         if self.load.mode is WriteMode.APPEND:
@@ -178,7 +194,7 @@ class Publication:
     def _merge(self, writes: Writes, *, has_rows: bool) -> tuple[Step, ...]:
         if not has_rows:
             return writes.insert()
-        if self.load.deletes is DeleteMode.IGNORE or not (self.load.manifest.complete or self._takes_away):
+        if self.load.deletes is DeleteMode.IGNORE or not (self.load.manifest.complete or self.load.manifest.takes_away):
             return writes.upsert() if self.load.manifest.upserts else ()
         self._verify.emptying()
         if self.load.manifest.complete:
@@ -189,10 +205,18 @@ class Publication:
         self._verify.deletes(gone)
         return writes.changes(gone)
 
-    @property
-    def _takes_away(self) -> bool:
-        """Whether a load of changes may take rows away."""
-        return bool(self.load.manifest.rows_of(Role.DELETE, Role.KEYSET))
+    def _versions(self, writes: Writes, *, has_rows: bool) -> tuple[tuple[Step, ...], Counts]:
+        sql = self._sql
+        if not isinstance(sql, HistorySql):
+            raise TypeError(type(sql))
+        if not has_rows and sql.single and writes.first_at_once:
+            return writes.first_versions() if self.load.manifest.upserts else (), Counts()
+        if self.load.deletes is not DeleteMode.IGNORE and self._verify.number(sql.count_target):
+            self._verify.emptying()
+        gone = self._verify.number(sql.count_gone()) if sql.takes_away else 0
+        found = self._verify.versions()
+        self._verify.deletes(gone + found.gone)
+        return writes.versions(found, gone), Counts(deleted=found.closed)
 
     def _replace(self, writes: Writes, *, has_rows: bool) -> tuple[tuple[Step, ...], Counts]:
         if not has_rows:

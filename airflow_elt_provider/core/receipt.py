@@ -16,6 +16,14 @@ class Receipt:
     :param nulled: column -> how many values the destination has no value for and holds as NULL.
     :param base_position: where the load went on from.
     :param position: where it ended.
+    :param reached: the same as a person would write it.
+    :param target: the target table.
+    :param capture: how the changes were found.
+    :param started_at: when its extract began, ISO 8601 with time zone; None where that is not known.
+    :param bytes: size of the staged files.
+    :param files: how many they are.
+    :param lag_bytes: how far the source's log was ahead of what was read, where there is one.
+    :param lag_seconds: how long ago what was read last was committed, where there is a log.
     """
 
     load_id: str
@@ -32,6 +40,15 @@ class Receipt:
     base_position: Position | None = None
     position: Position | None = None
     manifest: str = ""
+    reached: str = ""
+    target: str = ""
+    mode: str = ""
+    capture: str = ""
+    started_at: str | None = None
+    bytes: int = 0
+    files: int = 0
+    lag_bytes: int | None = None
+    lag_seconds: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that :meth:`from_json` reads."""

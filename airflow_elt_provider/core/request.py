@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from airflow_elt_provider.core.capture import Capture, parse_capture
 from airflow_elt_provider.core.checks import parse_check
@@ -12,6 +12,9 @@ from airflow_elt_provider.core.modes import DeleteMode, WriteMode, parse_deletes
 from airflow_elt_provider.core.plan import Extraction, Guards, Interval, Merging
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import ConfigurationError
+
+REDACTED: Final = "***"
+"""What takes the place of a redacted value where nobody says what."""
 
 
 def extraction(  # noqa: PLR0913 - one parameter each of SyncTableOperator
@@ -33,6 +36,9 @@ def extraction(  # noqa: PLR0913 - one parameter each of SyncTableOperator
     rename: Mapping[str, str] | None = None,
     column_types: Mapping[str, str] | None = None,
     parallelism: int = 1,
+    hash_columns: Mapping[str, str] | None = None,
+    redact_columns: Mapping[str, str] | Iterable[str] | str = (),
+    max_quarantined_rows: int = 0,
 ) -> Extraction:
     """Return what to read. Parameters are those of ``SyncTableOperator``.
 
@@ -52,7 +58,8 @@ def extraction(  # noqa: PLR0913 - one parameter each of SyncTableOperator
         columns=None if columns is None else names(columns, "columns"),
         exclude_columns=names(exclude_columns, "exclude_columns"),
         rename=dict(rename or {}), column_types=dict(column_types or {}),
-        parallelism=int(parallelism),
+        parallelism=int(parallelism), hash_columns=dict(hash_columns or {}), redact_columns=redactions(redact_columns),
+        max_quarantined_rows=int(max_quarantined_rows),
     )  # fmt: skip
 
 
@@ -82,6 +89,21 @@ def merging(  # noqa: PLR0913 - one parameter each of SyncTableOperator
         guards=Guards(float(max_delete_ratio), int(min_deletes_for_ratio), allow_empty, int(max_quarantined_rows)),
         table_options=dict(table_options or {}),
     )
+
+
+def redactions(value: Mapping[str, str] | Iterable[str] | str) -> dict[str, str]:
+    """Return column -> text that takes the place of its values; ``***`` where only columns are named.
+
+    :raises ConfigurationError: when it is neither a list of names nor a mapping from names to texts.
+    """
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(names(value, "redact_columns"), REDACTED)
+    if not all(isinstance(text, str) for text in value.values()):
+        raise ConfigurationError(
+            f"redact_columns={dict(value)!r} gives a column something else than a text.",
+            hint="name a text for each column, or name the columns alone",
+        )
+    return dict(value)
 
 
 def names(value: Iterable[str] | str, parameter: str) -> tuple[str, ...]:

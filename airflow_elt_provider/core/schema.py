@@ -82,7 +82,6 @@ class TableSchema:
         return cls(columns, tuple(value["primary_key"]), value["key_enforced"])
 
 
-EXTRA_COLUMNS: Final = (
-    Column(EXACT, pa.string()), Column(OP, pa.string()), Column(VALID_FROM, pa.timestamp("us", "UTC")),
-)  # fmt: skip
+VERSION_START: Final = Column(VALID_FROM, pa.timestamp("us", "UTC"))
+EXTRA_COLUMNS: Final = (Column(EXACT, pa.string()), Column(OP, pa.string()), VERSION_START)
 """What staged files may hold besides the table's columns, in this order."""

@@ -9,6 +9,7 @@ from typing import Final
 from airflow_elt_provider.core.checks import RowCount
 from airflow_elt_provider.core.dialect import Dialect, Fit, Sql
 from airflow_elt_provider.core.drift import DriftAction, SchemaChange
+from airflow_elt_provider.core.history_sql import HistorySql, Versions
 from airflow_elt_provider.core.load import Load
 from airflow_elt_provider.core.merge_sql import MergeSql, row_count_problem
 from airflow_elt_provider.core.modes import WriteMode
@@ -84,9 +85,9 @@ class Verification:
                 f"{self.load.staging or self.load.manifest_ref.uri} has {staged:,} rows, the manifest lists "
                 f"{self.load.manifest.rows:,}.", hint="clear the load from its stage task on",
             )  # fmt: skip
-        if self.load.manifest.unchanged:
+        if self.sql.has_partial:
             self._refuse_orphans(self.number(self.sql.count_orphans()))
-        if self.sql.key and not self.load.manifest.schema.key_enforced and self.load.mode is not WriteMode.APPEND:
+        if self.sql.key and self.sql.asks_key:
             for problem, question in self.sql.key_problems():
                 self._refuse(f"primary_key {', '.join(self.sql.key)}: %s {problem}", self.number(question))
         for column in self.sql.columns:
@@ -125,6 +126,14 @@ class Verification:
         """Return how a complete load differs from the target."""
         return Difference(*map(int, self.session.query(self.sql.compare())[0]))
 
+    def versions(self) -> Versions[int]:
+        """Return what a load makes of the versions of a target with history."""
+        if not isinstance(self.sql, HistorySql):
+            raise TypeError(type(self.sql))
+        if not self.sql.tells:
+            return Versions(0, 0, 0, 0, 0)
+        return Versions(*map(int, self.session.query(self.sql.count_versions())[0]))
+
     def deletes(self, gone: int) -> None:
         """Refuse to delete more than the guards allow.
 
@@ -147,7 +156,8 @@ class Verification:
         :raises DataError: names the setting that allows it.
         """
         manifest = self.load.manifest
-        empty = manifest.source_rows == 0 or (manifest.complete and not manifest.upserts)
+        whole = manifest.complete or self.load.mode is WriteMode.REPLACE
+        empty = manifest.source_rows == 0 or (whole and not manifest.upserts)
         if empty and not self.load.merging.guards.allow_empty:
             raise DataError(
                 f"{self.load.target}: the source has no rows, the target has; nothing was merged.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from airflow_elt_provider.core.history_sql import HistorySql, Versions
 from airflow_elt_provider.core.merge_sql import MergeSql
 from airflow_elt_provider.core.steps import Difference, Effect, Step
 
@@ -12,9 +13,14 @@ class Writes:
     """The statements of one load: UPDATE, INSERT and DELETE, which every transactional system has.
 
     :cvar sql_type: writes the statements' text.
+    :cvar history_type: writes it for a target with history.
+    :cvar first_at_once: whether a target that had no rows a moment ago has none when they are written.
     """
 
+    first_at_once: ClassVar[bool] = True
+
     sql_type: ClassVar[type[MergeSql]] = MergeSql
+    history_type: ClassVar[type[HistorySql]] = HistorySql
 
     def __init__(self, sql: MergeSql) -> None:
         self._sql = sql
@@ -27,6 +33,10 @@ class Writes:
             for column, value in self._load.manifest.backfill.items()
             if column in self._sql.types
         )
+
+    def renames(self) -> tuple[Step, ...]:
+        """Rows from before a column was renamed get the value that they have under the old name."""
+        return tuple(Step(self._sql.fill_renamed(*pair)) for pair in self._sql.renamed)
 
     def insert(self) -> tuple[Step, ...]:
         """Every staged row becomes a row."""
@@ -69,6 +79,31 @@ class Writes:
     def changes(self, gone: int) -> tuple[Step, ...]:
         """A load of changes: ``gone`` rows go, then the others come."""
         return (*self._delete_gone(Difference(0, gone, 0)), *(self.upsert() if self._load.manifest.upserts else ()))
+
+    # --- versions ---
+
+    @property
+    def _history(self) -> HistorySql:
+        if not isinstance(self._sql, HistorySql):
+            raise TypeError(type(self._sql))
+        return self._sql
+
+    def first_versions(self) -> tuple[Step, ...]:
+        """Every staged row becomes a version of an empty target."""
+        return (Step(self._history.insert_first(), effect=Effect.INSERTED),)
+
+    def versions(self, found: Versions[int], gone: int) -> tuple[Step, ...]:
+        """Staged rows become versions, and ``gone`` current ones end with their rows. Deletes are not counted."""
+        sql, steps = self._history, list(self._delete_gone(Difference(0, gone, 0)))
+        # A column that is filled in first changes what there is to do.
+        filled = self._sql.fills
+        if found.new or filled:
+            steps.append(Step(sql.insert_versions(), effect=Effect.INSERTED, expect=None if filled else found.new))
+        if (found.corrected or filled) and (correct := sql.correct_versions()):
+            steps.append(Step(correct, effect=Effect.UPDATED, expect=None if filled else found.corrected))
+        if found.moved or filled:
+            steps.append(Step(sql.move_ends(), expect=None if filled else found.moved))
+        return tuple(steps)
 
     def _delete_gone(self, found: Difference) -> tuple[Step, ...]:
         # Before the others: a row of another key may take over what has to be unique.

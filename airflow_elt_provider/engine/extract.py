@@ -5,20 +5,28 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Final
 
 from airflow_elt_provider.core.checkpoint import Position
 from airflow_elt_provider.core.evolve import refuse_unusable
 from airflow_elt_provider.core.load import RunIdentity, new_nonce
 from airflow_elt_provider.core.manifest import Manifest, ManifestRef, StagedFile
+from airflow_elt_provider.core.masking import Masks
 from airflow_elt_provider.core.plan import Extraction, Interval
 from airflow_elt_provider.core.protocols import ChangeSet, Outcome, Source, Stage
+from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.engine import state_files
-from airflow_elt_provider.engine.parts import write_changes
+from airflow_elt_provider.engine.parts import Parts, write_changes
+from airflow_elt_provider.engine.portions import PortionedLoad
 from airflow_elt_provider.engine.progress import Progress
+from airflow_elt_provider.engine.quarantine import SetAside
 from airflow_elt_provider.engine.start import Start, StreamState, starting_point
+from airflow_elt_provider.errors import QuarantineExceededError
 
 log = logging.getLogger(__name__)
 _SLUG: Final = re.compile(r"[^A-Za-z0-9._-]+")
@@ -33,13 +41,23 @@ def stream_folder(stream: str) -> str:
 
 @dataclass(frozen=True)
 class Extract:
-    """One extract: what, for which run, from where to where."""
+    """One extract: what, for which run, from where to where.
+
+    :param keys: connection id -> the key that ``hash_columns`` finds there. They are no part of the extraction, which
+        may be logged.
+    """
 
     extraction: Extraction
     run: RunIdentity
     source: Source
     stage: Stage
     state: StreamState | None
+    keys: Mapping[str, Secret] = field(default_factory=dict)
+
+    @cached_property
+    def masks(self) -> Masks:
+        """What takes the place of values. :raises ConfigurationError: for a key that is missing."""
+        return Masks.of(self.extraction, self.keys)
 
     @property
     def load_id(self) -> str:
@@ -54,7 +72,7 @@ class Extract:
     @property
     def plan(self) -> str:
         """Hash of the parameters: a manifest made with others is not reused."""
-        return hashlib.sha256(repr(self.extraction).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((self.extraction, self.masks.identity)).encode()).hexdigest()[:16]
 
     def execute(self) -> ManifestRef:
         """Read the source and publish a manifest, or return the one that a former attempt of this load published.
@@ -62,26 +80,59 @@ class Extract:
         :raises ConfigurationError: when the source, the stage or the parameters do not fit, before anything moved.
         """
         started = Progress(f"{self.extraction.stream}: extract")
+        began = datetime.now(UTC).isoformat(timespec="milliseconds")
         start = starting_point(self.extraction, self.run, self.state)
+        for conn_id in self.masks.weak:
+            log.warning("%s: extract: the password of connection %r is a short key: who knows a value and its hash may "
+                        "guess it", self.extraction.stream, conn_id)  # fmt: skip
         number, known = self._newest_manifest()
         if known and self._usable(known[0], start):
             log.info("%s: extract: using %s of a former attempt", self.extraction.stream, known[1].uri)
             return known[1]
         nonce = new_nonce()
         memory = state_files.recall(self.stage, self.extraction.stream, start.since)
-        with self.source.changes(self.extraction, start.since, start.until, memory) as changes:
-            for note in changes.notes:
+        asked = self.masks.asked_of_source(self.extraction)
+        since = replace(start.since, masks={}) if start.since else None  # masks are no business of the source's
+        with self.source.changes(asked, since, start.until, memory) as given:
+            for note in given.notes:
                 log.info("%s: extract: %s", self.extraction.stream, note)
-            refuse_unusable(changes.schema, self.extraction.mode, self.extraction.source)
+            refuse_unusable(given.schema, self.extraction.mode, self.extraction.source)
+            self._refuse_masks(given)
             progress = Progress(f"{self.extraction.stream}: extract")
-            files = write_changes(self.stage, f"{self.folder}/{nonce}", changes, progress, self.source.cancel)
+            changes, files, quarantine = self._written(given, nonce, progress, start)
             position = self._position(changes, start, nonce)
             manifest = self._manifest(changes, start, files, position)
+            manifest = replace(manifest, quarantine=quarantine, created_at=began)
         ref = self._publish(manifest, number, start)
         state_files.forget_old(self.stage, stream_folder(self.extraction.stream), start.since)
         seconds = round(started.seconds, 3)
         log.info("%s: extract: %s in %.2f s -> %s", self.extraction.stream, progress, seconds, ref.uri)
         return replace(ref, seconds=seconds)
+
+    def _refuse_masks(self, given: ChangeSet) -> None:
+        self.masks.refuse_key(given.schema, self.extraction)
+        if self.state and self.state.checkpoint and not self.extraction.full_refresh:
+            self.masks.refuse_change(self.state.checkpoint.position, given.position, given.renamed)
+
+    def _written(
+        self, given: ChangeSet, nonce: str, progress: Progress, start: Start
+    ) -> tuple[ChangeSet, tuple[StagedFile, ...], tuple[StagedFile, ...]]:
+        """Write everything, and return the changes as they were written, their files, and those of rows set aside."""
+        folder = f"{self.folder}/{nonce}"
+        if given.portions:
+            base = repr((self.plan, start.base_version, start.since, start.replaces))
+            load = PortionedLoad(self.stage, self.folder, base, self.extraction.stream)
+            parts = Parts(self.stage, folder, progress, self.source.cancel)
+            return (*load.write(given, given.portions, parts, self.masks), ())
+        with ExitStack() as stack:
+            aside = SetAside(self.stage, folder, self.extraction, self.masks, given, stack)
+            changes = aside.changes
+            try:
+                files = write_changes(self.stage, folder, changes, progress, self.source.cancel)
+            except QuarantineExceededError as error:
+                raise aside.exceeded(error) from error
+            complete, buckets = aside.settled()
+            return replace(changes, complete=complete, buckets=buckets), files, aside.finish()
 
     # --- manifests ---
 
@@ -89,6 +140,7 @@ class Extract:
         if start.until is not None:  # overtaken
             return start.until
         outcome = changes.outcome() if changes.outcome else Outcome(changes.position)
+        outcome = replace(outcome, position=replace(outcome.position, masks=self.masks.identity))
         return state_files.keep(self.stage, stream_folder(self.extraction.stream), f"{self.load_id}-{nonce}", outcome)
 
     def _manifest(
@@ -101,10 +153,15 @@ class Extract:
             files=files, base_version=start.base_version,
             next_position=position, base_position=start.since, complete=changes.complete,
             interval=Interval(*changes.interval) if changes.interval else None, replaces=start.replaces,
-            backfill=changes.backfill, cursor=changes.cursor, full_refresh=extraction.full_refresh, plan=self.plan,
+            backfill=changes.backfill, renamed=changes.renamed, former_key=self._former_key(), cursor=changes.cursor,
+            full_refresh=extraction.full_refresh, plan=self.plan,
             buckets=changes.buckets, unchanged=tuple(changes.unchanged), source_rows=changes.source_rows,
-            as_of=changes.as_of, source_facts=changes.facts, created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            as_of=changes.as_of, source_facts=changes.facts,
         )  # fmt: skip
+
+    def _former_key(self) -> tuple[str, ...]:
+        checkpoint = self.state.checkpoint if self.state else None
+        return checkpoint.position.key if checkpoint and checkpoint.position else ()
 
     def _newest_manifest(self) -> tuple[int, tuple[Manifest, ManifestRef] | None]:
         """Return the number that the next manifest gets, and the newest manifest."""
@@ -135,8 +192,9 @@ class Extract:
 
     def _complete(self, manifest: Manifest) -> bool:
         """Whether all files are there in full."""
-        sizes = {file.uri: file.bytes for file in self.stage.list(self.folder)} if manifest.files else {}
-        return all(sizes.get(file.uri) == file.bytes for file in manifest.files)
+        files = (*manifest.files, *manifest.quarantine)
+        sizes = {file.uri: file.bytes for file in self.stage.list(self.folder)} if files else {}
+        return all(sizes.get(file.uri) == file.bytes for file in files)
 
     def _publish(self, manifest: Manifest, number: int, start: Start) -> ManifestRef:
         data = manifest.to_bytes()
@@ -144,7 +202,9 @@ class Extract:
             theirs = self._read(number)
             if theirs and self._usable(theirs[0], start):
                 log.warning("%s: extract: a twin of this task was first; using %s", manifest.stream, theirs[1].uri)
-                self.stage.delete([file.uri for file in manifest.files])
+                used = {file.uri for file in theirs[0].files}  # portions may belong to both
+                mine = (file.uri for file in (*manifest.files, *manifest.quarantine))
+                self.stage.delete([uri for uri in mine if uri not in used])
                 return theirs[1]
             number += 1
         return _reference(f"{self.stage.root.rstrip('/')}/{self._path(number)}", data, manifest)

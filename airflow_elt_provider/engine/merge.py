@@ -52,7 +52,7 @@ class SyncResult:
         """Return what a receipt says."""
         return cls(
             receipt.load_id, receipt.stream, receipt.extracted, receipt.inserted, receipt.updated, receipt.deleted,
-            receipt.quarantined, manifest.size if manifest else 0, _spoken(receipt.position),
+            receipt.quarantined, manifest.size if manifest else receipt.bytes, _spoken(receipt.position),
             receipt.schema_changes, receipt.nulled, seconds or {}, manifest,
         )  # fmt: skip
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from airflow_elt_provider.core.load import RunIdentity
 from airflow_elt_provider.core.plan import Extraction, Merging
 from airflow_elt_provider.core.protocols import Destination, Source, Stage
+from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.engine.extract import Extract
 from airflow_elt_provider.engine.merge import (
@@ -34,7 +36,10 @@ def default_stream(source_conn_id: str, source: str, target: TableRef) -> str:
 
 @dataclass(frozen=True)
 class Sync:
-    """Extract, stage and merge of one table by one run."""
+    """Extract, stage and merge of one table by one run.
+
+    :param keys: as :class:`~airflow_elt_provider.engine.extract.Extract` takes them.
+    """
 
     extraction: Extraction
     merging: Merging
@@ -42,6 +47,7 @@ class Sync:
     source: Source
     stage: Stage
     destination: Destination
+    keys: Mapping[str, Secret] = field(default_factory=dict)
 
     def execute(self) -> SyncResult:
         """Bring the target up to date with the source.
@@ -68,7 +74,7 @@ class Sync:
 
     def _once(self) -> SyncResult:
         state = StreamState.read(self.destination, self.extraction, self.run)
-        ref = Extract(self.extraction, self.run, self.source, self.stage, state).execute()
+        ref = Extract(self.extraction, self.run, self.source, self.stage, state, self.keys).execute()
         staged = stage_load(ref, self.merging.target, self.destination, self.stage)
         return merge_load(staged, self.merging, self.destination, self.stage)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from airflow_elt_provider.core.quarantine import Quarantine
 from airflow_elt_provider.errors import DataError
+from airflow_elt_provider.formats.csv_sieve import Lines, Sieve, is_text, records, spoken
 from airflow_elt_provider.formats.text_values import first_bad, typed
 
 if TYPE_CHECKING:
@@ -40,10 +41,12 @@ class CsvFile:
     with ``"``, doubled inside; quoted ones may hold commas and line breaks.
 
     :param name: what errors call it.
+    :param hidden: columns whose values no error may show.
     """
 
     path: Path
     name: str
+    hidden: Collection[str] = ()
 
     def header(self) -> tuple[str, ...]:
         """Return the names of the columns.
@@ -53,7 +56,7 @@ class CsvFile:
         with self._errors(), closing(self._text(errors="surrogateescape")) as text:
             # Not more than a row may have: a quote that is never closed would make one row of a whole file.
             start = io.StringIO(text.read(BLOCK_BYTES + 1), newline="")
-            at, names = next(((line, row) for line, row in _records(start) if row), (1, []))
+            at, names = next(((line, row) for line, row in records(start) if row), (1, []))
             if start.tell() > BLOCK_BYTES:
                 raise pa.ArrowInvalid(_TOO_LONG)
             ",".join(names).encode()
@@ -62,24 +65,40 @@ class CsvFile:
                 raise DataError(f"{self.name}: {what}.", hint=hint)
         return tuple(names)
 
-    def batches(self, columns: Sequence[tuple[str, pa.DataType]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self,
+        columns: Sequence[tuple[str, pa.DataType]],
+        schema: pa.Schema,
+        quarantine: Quarantine | None = None,
+        key: Collection[str] = (),
+    ) -> Iterator[pa.RecordBatch]:
         """Give the rows.
 
         :param columns: names in the header, and types.
         :param schema: of the batches, in the same order.
-        :raises DataError: for a row or a value that cannot be read; names its line.
+        :param quarantine: where rows go that cannot be read.
+        :param key: names in the header of columns without which a row is set aside as well.
+        :raises DataError: for a row or a value that cannot be read and may not be set aside; names its line.
         """
         names, bad = self.header(), _BadRows()
+        sieve = None
+        if quarantine and quarantine.open:
+            sieve = Sieve(self.name, Lines(self._text), columns, schema, quarantine, key)
         read: Any = pacsv.open_csv  # its stubs know no streams of Python's
         done = 1  # the header
         with self._errors(bad), closing(self._bytes()) as source:
-            for batch in read(source, *_options(names, columns, bad)):
+            for batch in read(source, *_options(names, columns, sieve.skip if sieve else bad)):
+                if sieve:
+                    yield sieve.sift(batch)
+                    continue
                 arrays = [
                     self._values(array, name, kind, done)
                     for array, (name, kind) in zip(batch.columns, columns, strict=True)
                 ]
                 done += batch.num_rows
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+            if sieve:
+                sieve.finish()
             if source.quotes % 2:
                 self._refuse_open_quote()
 
@@ -93,10 +112,10 @@ class CsvFile:
         try:
             texts = raw.cast(pa.string())
         except pa.ArrowInvalid:
-            at = next(at for at, value in enumerate(raw.to_pylist()) if not _is_text(value))
+            at = next(at for at, value in enumerate(raw.to_pylist()) if not is_text(value))
             raise DataError(
                 f"{self.name}, line {self._line(done + at + 1)}: "
-                f"column {name!r} is not UTF-8: {_cut(raw[at].as_py())}.",
+                f"column {name!r} is not UTF-8{'' if name in self.hidden else f': {_cut(raw[at].as_py())}'}.",
                 hint=_IN_UTF_8,
             ) from None
         try:
@@ -105,7 +124,7 @@ class CsvFile:
             at = first_bad(texts, kind)
         raise DataError(
             f"{self.name}, line {self._line(done + at + 1)}: column {name!r} has {_cut(texts[at].as_py())}, "
-            f"which is no {_spoken(kind)}.",
+            f"which is no {spoken(kind)}.",
             hint=f"correct the file, or read the column as text: column_types={{{name!r}: 'text'}}",
         )
 
@@ -123,8 +142,9 @@ class CsvFile:
     def _unreadable(self, error: Exception, row: Any) -> DataError:
         if row is not None:
             line = f", line {self._line(row.number)}" if row.number else ""
+            shown = "" if self.hidden else f": {_cut(row.text)}"
             return DataError(
-                f"{self.name}{line}: {row.actual_columns} fields instead of {row.expected_columns}: {_cut(row.text)}.",
+                f"{self.name}{line}: {row.actual_columns} fields instead of {row.expected_columns}{shown}.",
                 hint="correct the file: quote fields that hold commas, quotes or line breaks",
             )
         if _TOO_LONG in str(error):
@@ -142,7 +162,7 @@ class CsvFile:
         with closing(self._text()) as text:
             line = 1
             try:
-                for line, _ in _records(text, strict=True):  # noqa: B007 - the last one that could be read
+                for line, _ in records(text, strict=True):  # noqa: B007 - the last one that could be read
                     pass
             except csv.Error as error:
                 raise DataError(
@@ -152,16 +172,7 @@ class CsvFile:
 
     def _line(self, number: int) -> int:
         """Return the line where a row begins; rows are counted from 1, the header is one."""
-        with closing(self._text()) as text:
-            single: bool | None = None
-            for line, row in _records(text):
-                if not row and single is not True:
-                    continue
-                single = len(row) == 1 if single is None else single
-                number -= 1
-                if number == 0:
-                    return line
-        return 0
+        return Lines(self._text).line(number)
 
     # --- bytes ---
 
@@ -218,7 +229,7 @@ class _BadRows:
 
 
 def _options(
-    names: Sequence[str], columns: Sequence[tuple[str, pa.DataType]], bad: _BadRows
+    names: Sequence[str], columns: Sequence[tuple[str, pa.DataType]], bad: Callable[[Any], Literal["error", "skip"]]
 ) -> tuple[pacsv.ReadOptions, pacsv.ParseOptions, pacsv.ConvertOptions]:
     wanted = [name for name, _ in columns]
     return (
@@ -236,16 +247,6 @@ def _options(
     )  # fmt: skip
 
 
-def _records(text: TextIO, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
-    """Give each row with the line where it begins; an empty line is a row without fields."""
-    csv.field_size_limit(sys.maxsize)
-    reader = csv.reader(text, strict=strict)
-    line = 1
-    for row in reader:
-        yield line, row
-        line = reader.line_num + 1
-
-
 def _problems(names: Sequence[str], at: int) -> list[tuple[bool, str, str]]:
     shown = ", ".join(map(repr, names))
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -260,18 +261,6 @@ def _problems(names: Sequence[str], at: int) -> list[tuple[bool, str, str]]:
     ]
 
 
-def _is_text(value: bytes | None) -> bool:
-    try:
-        (value or b"").decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _cut(value: object) -> str:
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-
-
-def _spoken(kind: pa.DataType) -> str:
-    return {"extension<arrow.json>": "json", "extension<arrow.uuid>": "uuid"}.get(str(kind), str(kind))

@@ -38,11 +38,12 @@ def first_bad(texts: pa.Array[Any], kind: pa.DataType) -> int:
     low, high = 0, len(texts)  # the first is at low or after it, and before high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _all_good(_taken(texts, low, middle), kind) else (low, middle)
+        low, high = (middle, high) if all_good(taken(texts, low, middle), kind) else (low, middle)
     return low
 
 
-def _all_good(texts: pa.Array[Any], kind: pa.DataType) -> bool:
+def all_good(texts: pa.Array[Any], kind: pa.DataType) -> bool:
+    """Whether every text stands for a value of the type."""
     try:
         typed(texts, kind)
     except pa.ArrowInvalid:
@@ -52,12 +53,13 @@ def _all_good(texts: pa.Array[Any], kind: pa.DataType) -> bool:
 
 def _without_blanks(texts: pa.Array[Any]) -> pa.Array[Any]:
     if texts.offset:  # Arrow 19 garbles what if_else is given of a slice
-        texts = _taken(texts, 0, len(texts))
+        texts = taken(texts, 0, len(texts))
     values: pa.Array[Any] = pc.if_else(pc.equal(texts, pa.scalar("")), pa.scalar(None, pa.string()), texts)
     return values
 
 
-def _taken(texts: pa.Array[Any], start: int, end: int) -> pa.Array[Any]:
+def taken(texts: pa.Array[Any], start: int, end: int) -> pa.Array[Any]:
+    """Return a copy of some values."""
     return texts.take(pa.array(range(start, end), pa.int64()))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airflow_elt_provider._compat import AirflowNotFoundException, BaseHook, Connection
+from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import ConfigurationError
 
 
@@ -21,6 +22,15 @@ def airflow_connection(conn_id: str) -> Connection:
             f"Airflow has no connection {conn_id!r}.",
             hint=f"add it in the UI, or set AIRFLOW_CONN_{conn_id.upper()}",
         ) from None
+
+
+def hash_keys(conn_ids: Iterable[str]) -> dict[str, Secret]:
+    """Return the keys of ``hash_columns``: the passwords of these connections, without those that have none.
+
+    :raises ConfigurationError: when there is no connection of such a name.
+    """
+    passwords = {conn_id: airflow_connection(conn_id).password for conn_id in dict.fromkeys(conn_ids)}
+    return {conn_id: Secret(password) for conn_id, password in passwords.items() if password}
 
 
 def extras(connection: Connection) -> dict[str, Any]:

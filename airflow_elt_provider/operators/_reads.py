@@ -41,13 +41,17 @@ class ReadsSource(EltOperator):
     :param full_refresh: forget the checkpoint. (templated: ``"true"`` or ``"false"``)
     :param columns: source columns to take; default all.
     :param exclude_columns: source columns to leave out.
-    :param hash_columns: not in this version.
+    :param hash_columns: source column -> id of a connection; an HMAC-SHA-256 of each value under that connection's
+        password takes its place.
+    :param redact_columns: source columns whose values become ``***``, or a mapping from column to another text.
     :param rename: source name -> name in the target.
     :param column_types: source name -> type, e.g. ``{"amount": "decimal(18,4)"}``.
     :param parallelism: ranges of the table that are read at once, under one snapshot.
     :param stream: name of the checkpoint; default ``<source_conn_id>.<source_table>-><target_table>``.
     :param target_table: where the rows will go; here only for the stream's name. (templated)
     """
+
+    max_quarantined_rows: int = 0
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class ReadsSource(EltOperator):
         columns: Sequence[str] | None = None,
         exclude_columns: Sequence[str] = (),
         hash_columns: Mapping[str, str] | None = None,
+        redact_columns: Mapping[str, str] | Sequence[str] = (),
         rename: Mapping[str, str] | None = None,
         column_types: Mapping[str, str] | None = None,
         parallelism: int = 1,
@@ -75,8 +80,6 @@ class ReadsSource(EltOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if hash_columns:
-            raise ConfigurationError("hash_columns is not in this version.", hint="leave hash_columns out")
         self.source_conn_id = source_conn_id
         # Airflow renders strings, not our values.
         self.source_table = str(source_table) if isinstance(source_table, TableRef) else source_table
@@ -92,6 +95,8 @@ class ReadsSource(EltOperator):
         self.full_refresh = full_refresh
         self.columns = columns
         self.exclude_columns = exclude_columns
+        self.hash_columns = hash_columns
+        self.redact_columns = redact_columns
         self.rename = rename
         self.column_types = column_types
         self.parallelism = parallelism
@@ -152,9 +157,12 @@ class ReadsSource(EltOperator):
             full_refresh=full_refresh,
             columns=self.columns,
             exclude_columns=self.exclude_columns,
+            hash_columns=self.hash_columns,
+            redact_columns=self.redact_columns,
             rename=self.rename,
             column_types=self.column_types,
             parallelism=self.parallelism,
+            max_quarantined_rows=self.max_quarantined_rows,
         )
 
 

@@ -24,7 +24,7 @@ class MergesRows(EltOperator):
     :param max_delete_ratio: largest share of the target that one load may delete.
     :param min_deletes_for_ratio: fewer deletes than this are never held against the ratio.
     :param allow_empty: whether ``replace`` may empty a target that has rows.
-    :param max_quarantined_rows: how many rows may be set aside.
+    :param max_quarantined_rows: how many rows that cannot be taken may be set aside.
     :param table_options: used when the target is created.
     """
 

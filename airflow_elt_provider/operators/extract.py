@@ -31,6 +31,7 @@ class ExtractOperator(ReadsSource, UsesStage):
 
     :param checkpoint: the output of a ``CheckpointOperator``. (templated)
     :param destination_conn_id: where the checkpoint lives, when this task can reach it.
+    :param max_quarantined_rows: how many rows that cannot be read may be set aside.
     """
 
     template_fields: Sequence[str] = (
@@ -43,8 +44,16 @@ class ExtractOperator(ReadsSource, UsesStage):
 
     _extracted: tuple[tuple[str, str] | None, str | None] | None = None
 
-    def __init__(self, *, checkpoint: Any = None, destination_conn_id: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        checkpoint: Any = None,
+        destination_conn_id: str | None = None,
+        max_quarantined_rows: int = 0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.max_quarantined_rows = max_quarantined_rows
         self.checkpoint = checkpoint
         self.destination_conn_id = destination_conn_id
         self._has_checkpoint = checkpoint is not None
@@ -68,6 +77,7 @@ class ExtractOperator(ReadsSource, UsesStage):
     def run_step(self, context: Context) -> dict[str, Any]:
         """Extract."""
         from airflow_elt_provider.engine.extract import Extract
+        from airflow_elt_provider.hooks.connection import hash_keys
         from airflow_elt_provider.hooks.systems import source_hook
         from airflow_elt_provider.operators import _lineage
 
@@ -79,7 +89,7 @@ class ExtractOperator(ReadsSource, UsesStage):
         log.info("%s: stream of %s, load %s", extraction.stream, extraction.source, run.load_id(extraction.stream))
         state = self._state(extraction, run)
         self._extracted = name, extraction.query
-        extract = Extract(extraction, run, source, stage, state)
+        extract = Extract(extraction, run, source, stage, state, hash_keys(extraction.hash_columns.values()))
         ref = self._stoppable(extract.execute, source.cancel).to_json()
         log.info("%s: extract: reference %s", extraction.stream, json.dumps(ref, ensure_ascii=False))
         return ref

@@ -55,6 +55,7 @@ class SyncTableOperator(ReadsSource, MergesRows, UsesStage):
     def run_step(self, context: Context) -> dict[str, Any]:
         """Extract, stage and merge."""
         from airflow_elt_provider.engine.sync import Sync
+        from airflow_elt_provider.hooks.connection import hash_keys
         from airflow_elt_provider.hooks.systems import destination_hook, source_hook
         from airflow_elt_provider.operators import _lineage
 
@@ -66,8 +67,9 @@ class SyncTableOperator(ReadsSource, MergesRows, UsesStage):
         source, destination = source_hook(self.source_conn_id, self.path), destination_hook(self.destination_conn_id)
         log.info("%s: stream of %s into %s", extraction.stream, extraction.source, target)
         named = _lineage.named(source.get_source(), _lineage.lineage_name(source, extraction.table or extraction.path))
+        keys = hash_keys(extraction.hash_columns.values())
         stage, into = self._open_stage(), destination.get_destination()
-        sync = Sync(extraction, merging, run_identity(context), named, stage, into)
+        sync = Sync(extraction, merging, run_identity(context), named, stage, into, keys)
         result = self._stoppable(sync.execute, sync.cancel)
         _assets.announce(context, self, self.destination_conn_id, target, result)
         self._merged = result, destination.lineage_name(target)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
 import pytest
 
 from demo import film_rental
@@ -51,6 +53,22 @@ def test_sync_table(business):
     assert again.xcoms["rental"]["inserted"] == 0
 
 
+def test_history(business, postgres_server):
+    first = example("elt_history", date=datetime(2026, 1, 5, tzinfo=UTC))
+    customers = first.xcoms["customer"]["inserted"]
+    name = json.loads(os.environ["AIRFLOW_CONN_FILM_RENTAL"])["schema"]
+    with closing(postgres_server.connect(name)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE customer SET email = 'new@example.org' WHERE customer_id IN (1, 2)")
+    second = example("elt_history", date=datetime(2026, 1, 6, tzinfo=UTC))
+    assert (second.xcoms["customer"]["inserted"], second.xcoms["customer"]["updated"]) == (2, 0)
+    with duckdb.connect(str(business / "warehouse.duckdb"), read_only=True) as warehouse:
+        found = warehouse.execute(
+            "SELECT count(*), count(*) FILTER (WHERE _elt_is_current), "
+            "count(*) FILTER (WHERE _elt_is_current AND email = 'new@example.org') FROM raw.customer_history"
+        ).fetchall()
+    assert found == [(customers + 2, customers, 2)]
+
+
 def test_three_steps(business):
     run = example("elt_three_steps")
     assert run.state == "success"
@@ -83,3 +101,21 @@ def test_stage_cleanup(business):
     run = example("elt_stage_cleanup")
     assert run.state == "success"
     assert set(run.xcoms["clean_up"]) == {"files", "bytes", "leftovers", "staging_tables"}
+
+
+def test_reconcile(business):
+    run = example("elt_reconcile")
+    assert run.state == "success"
+    found = run.xcoms["reconcile"]
+    assert found["equal"]
+    assert [left["column"] for left in found["not_compared"]] == ["preferences"]  # jsonb
+    assert found["source_rows"] == found["target_rows"] == run.xcoms["sync"]["inserted"]
+
+
+def test_plan(business):
+    run = example("elt_plan")
+    assert run.state == "success"
+    plan = run.xcoms["payment"]
+    assert plan["rows"] > 10
+    assert plan["checkpoint"] is None
+    assert plan["ddl"][0].startswith("CREATE TABLE")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import uuid
 
@@ -118,3 +120,24 @@ def test_an_unknown_payer_is_refused(s3, place):
         pytest.raises(ConfigurationError, match="request_payer='somebody'"),
     ):
         EltFilesHook("pays").get_stage("s3://stage/elt")
+
+
+MASKED = """
+extract = ExtractOperator(task_id="extract", source_conn_id="share", target_table="raw.orders", path="FOLDER/in/*.csv",
+                          primary_key=["order_id"], column_types={"user_id": "bigint"}, max_quarantined_rows=1,
+                          hash_columns={"book_name": "privacy"}, redact_columns=["user_name"])
+stage = StageOperator(task_id="stage", manifest=extract.output, destination_conn_id="lake", target_table="raw.orders")
+merge = MergeOperator(task_id="merge", staged=stage.output, destination_conn_id="lake")
+"""
+
+
+def test_hashed_with_a_connection_s_password(place, caplog):
+    (place.folder / "in").mkdir()
+    (place.folder / "in" / "a.csv").write_text("order_id,user_id,book_name,user_name\nO-1,1,secret,ada\nO-2,x,y,z\n")
+    key = json.dumps({"conn_type": "generic", "password": "correct horse battery staple"})
+    with environment(AIRFLOW_CONN_SHARE=json.dumps({"conn_type": "fs"}), AIRFLOW_CONN_PRIVACY=key):
+        run = in_process.run(MASKED.replace("FOLDER", str(place.folder)))
+    assert run.xcoms["merge"]["quarantined"] == 1
+    hashed = hmac.new(b"correct horse battery staple", b"secret", hashlib.sha256).hexdigest()
+    assert place.lake("SELECT * FROM raw.orders") == [("O-1", 1, hashed, "***")]
+    assert "secret" not in caplog.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import os
 import subprocess
@@ -24,7 +26,7 @@ class Shell:
     """A folder, its connections, and the command."""
 
     def __init__(self, server: PostgresServer, dbname: str, folder: Path) -> None:
-        self.folder = folder
+        self.server, self.dbname, self.folder = server, dbname, folder
         self.stage = f"file://{folder}/stage"
         self.env = {
             **os.environ,
@@ -157,3 +159,47 @@ def test_airflow_is_not_needed(shell: Shell) -> None:
         [sys.executable, "-c", code, *words], env=shell.env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_masked_columns_and_rows_set_aside(shell: Shell) -> None:
+    """The key is another connection's password; it is never shown, nor is what it hides."""
+    shell.env["AIRFLOW_CONN_PRIVACY"] = "generic://:correct-horse-battery-staple@"
+    masks = ("--hash-column", "name=privacy", "--redact-column", "updated_at=-", "--column-type", "id=smallint")
+    words = (*masks, "--max-quarantined-rows", "1")
+    session = shell.server.connect(shell.dbname)
+    with session, session.cursor() as cursor:
+        cursor.execute("INSERT INTO item VALUES (40000, 'n6')")
+    session.close()
+    done = shell.elt(
+        "sync", "--source-conn-id", "shop", "--source-table", "item", "--destination-conn-id", "lake",
+        "--target-table", "raw.item", "--stage", shell.stage, *words,
+    )  # fmt: skip
+    assert (done.returncode, json.loads(done.stdout)["quarantined"]) == (0, 1)
+    key = b"correct-horse-battery-staple"
+    expected = [(at, hmac.new(key, f"n{at}".encode(), hashlib.sha256).hexdigest(), "-") for at in range(1, 6)]
+    assert shell.query("SELECT id, name, updated_at FROM raw.item ORDER BY id") == expected
+    assert key.decode() not in done.stdout + done.stderr
+    too_many = shell.sync(*masks, "--full-refresh")
+    assert (too_many.returncode, "40000" in too_many.stderr) == (3, True)
+    shell.env["AIRFLOW_CONN_PRIVACY"] = "generic://"
+    assert "'privacy' has no password" in shell.sync(*words).stderr
+
+
+def test_plan_and_reconcile(shell: Shell) -> None:
+    """A plan leaves nothing; two equal tables are 0, different ones 3, and the result is said all the same."""
+    journey = ("--source-conn-id", "shop", "--source-table", "public.item", "--destination-conn-id", "lake",
+               "--target-table", "raw.item")  # fmt: skip
+    planned = shell.elt("plan", *journey, "--json")
+    assert json.loads(planned.stdout)["rows"] == 5, planned.stderr
+    assert "CREATE TABLE" in shell.elt("plan", *journey).stdout
+    assert not (shell.folder / "lake.duckdb").exists()
+    shell.sync()
+    equal = shell.elt("reconcile", *journey)
+    assert (equal.returncode, "equal" in equal.stdout) == (0, True), equal.stderr
+    with duckdb.connect(str(shell.folder / "lake.duckdb")) as lake:
+        lake.execute("DELETE FROM raw.item WHERE id = 3")
+    unequal = shell.elt("reconcile", *journey, "--json", "--retry-pause", "0.1")
+    assert unequal.returncode == 3
+    assert [key["key"] for key in json.loads(unequal.stdout)["keys"]] == [{"id": "3"}]
+    assert "id=3 (missing)" in unequal.stderr
+    assert shell.elt("reconcile", *journey, "--max-differences", "1", "--retry-differing", "0").returncode == 0

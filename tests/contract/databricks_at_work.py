@@ -217,5 +217,5 @@ def unavailable() -> str | None:
 
 
 CANDIDATES = {
-    "databricks": DestinationCandidate(databricks, unavailable, stride=8, histories=0.15, exceptions=EXCEPTIONS),
+    "databricks": DestinationCandidate(databricks, unavailable, stride=11, histories=0.15, exceptions=EXCEPTIONS),
 }

@@ -68,9 +68,12 @@ GUARDED = {
     "test_backfills_and_the_daily_run_at_once*-append?": UNSAFE,
     "test_backfills_and_the_daily_run_at_once*-replace?": UNSAFE,
     "test_mirror_deletes_what_is_gone*": UNSAFE,
+    "test_history*": UNSAFE,
+    "test_no_cut_breaks_a_history*": UNSAFE,
     "test_replace_follows_the_source_whole*": UNSAFE,
     "test_replace_of_a_table_without_key*": UNSAFE,
     "test_append_reads_each_row_once*": UNSAFE,
+    "test_without_a_key_rows_are_compared*": UNSAFE,
     "test_a_finished_run_reads_nothing_again*": UNSAFE,
     "test_a_zombie_twin_merges_nothing*": UNSAFE,
     "test_two_copies_of_one_task_at_once*": UNSAFE,
@@ -91,6 +94,15 @@ GUARDED = {
     "test_source_and_target_agree_*-append by*": UNSAFE,
     "test_source_and_target_agree_*-replace?": UNSAFE,
     "test_source_and_target_agree_*-mirror?": UNSAFE,
+    "test_named_keys_go_and_come_back*-hard*": UNSAFE,
+    "test_nothing_but_deletes*-hard*": UNSAFE,
+    "test_deletes_of_a_composite_key*-hard*": UNSAFE,
+    "test_buckets_*-hard*": UNSAFE,
+    "test_one_bucket_of_all_keys*-hard*": UNSAFE,
+    "test_keysets_and_named_keys*-hard*": UNSAFE,
+    "test_unchanged_columns_stay*-hard*": UNSAFE,
+    "test_guards_stop_before*-hard*": UNSAFE,
+    "test_no_cut_of_a_load_of_changes*-hard*": UNSAFE,
 }
 """The reduced contract of guarded merges: what is left are merges by key, with soft deletes or none."""
 
@@ -235,6 +247,6 @@ def guarded(servers: Servers, folder: Path) -> Iterator[DestinationAtWork]:
 
 
 CANDIDATES = {
-    "hologres": DestinationCandidate(hologres, stride=8, histories=0.15, exceptions=EXCEPTIONS),
+    "hologres": DestinationCandidate(hologres, stride=12, histories=0.15, exceptions=EXCEPTIONS),
     "hologres-guarded": DestinationCandidate(guarded, stride=8, histories=0.15, exceptions=GUARDED),
 }

@@ -204,4 +204,4 @@ def unavailable() -> str | None:
     return of_the_server()
 
 
-CANDIDATES = {"snowflake": DestinationCandidate(snowflake_account, unavailable, stride=8, histories=0.15)}
+CANDIDATES = {"snowflake": DestinationCandidate(snowflake_account, unavailable, stride=11, histories=0.15)}

@@ -96,6 +96,9 @@ class World:
     def job(self, *, run_id: str = "", generation: int = 0, task_id: str = "sync", **parameters: Any) -> Sync:
         """Return one run's sync, as a fresh process would make it."""
         into = {name: parameters.pop(name) for name in _OF_MERGE & set(parameters)}
+        keys = parameters.pop("keys", {})
+        if "max_quarantined_rows" in into:
+            parameters["max_quarantined_rows"] = into["max_quarantined_rows"]
         stream = parameters.pop("stream", f"{self.table}->{self.target}")
         if "query" not in parameters:
             parameters.setdefault("source_table", self.table)
@@ -103,7 +106,7 @@ class World:
         return Sync(
             extraction(stream=stream, **parameters), merging(target_table=self.target, **mode, **into),
             RunIdentity("contract", run_id or uuid.uuid4().hex, task_id, generation=generation),
-            self.source(), self.stage(), self.destination.open(self.fuse.tick),
+            self.source(), self.stage(), self.destination.open(self.fuse.tick), keys,
         )  # fmt: skip
 
     def sync(self, **parameters: Any) -> SyncResult:

@@ -112,7 +112,7 @@ def test_types_that_column_types_lists_are_known():
         assert word in _SPOKEN or word in {"decimal(p,s)", "double", "json", "uuid", "time"}, word
 
 
-@pytest.mark.parametrize("command", ["sync", "reset", "gc"])
+@pytest.mark.parametrize("command", ["sync", "plan", "reconcile", "reset", "gc"])
 def test_every_flag_of_the_command_line_is_described(command):
     text = subprocess.run(
         [ELT, command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True,

@@ -12,7 +12,8 @@ from airflow_elt_provider.connectors.bigquery.failures import MissingError, tran
 from airflow_elt_provider.connectors.bigquery.jobs import BigQueryJobs
 from airflow_elt_provider.connectors.bigquery.types import spelled
 from airflow_elt_provider.core.evolve import TargetTable
-from airflow_elt_provider.core.load import Load
+from airflow_elt_provider.core.schema import TableSchema
+from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import ConfigurationError
 
 
@@ -31,20 +32,20 @@ class Target:
     filtered: tuple[str, str] | None = None
 
 
-def describe(jobs: BigQueryJobs, dialect: BigQueryDialect, load: Load) -> Target | None:
-    """Return the target with its columns spelled as the load spells them; None while there is none.
+def describe(jobs: BigQueryJobs, dialect: BigQueryDialect, target: TableRef, schema: TableSchema) -> Target | None:
+    """Return a target with its columns spelled as the schema spells them; None while there is none.
 
     :raises ConfigurationError: when it is a view, or the like.
     """
-    found = jobs.table(f"Looking at {load.target}", dialect.parts(load.target))
+    found = jobs.table(f"Looking at {target}", dialect.parts(target))
     if found is None:
         return None
     if found.table_type != "TABLE":
         raise ConfigurationError(
-            f"{load.target} is no table: it is a {found.table_type.lower().replace('_', ' ')}.",
+            f"{target} is no table: it is a {found.table_type.lower().replace('_', ' ')}.",
             hint="choose another target_table",
         )
-    known = {name.casefold(): name for name in load.manifest.schema.names}
+    known = {name.casefold(): name for name in schema.names}
     types = {known.get(each.name.casefold(), each.name): _type(each) for each in found.schema}
     leftovers = {name: type_ for name, type_ in types.items() if name.startswith((NEW, OLD))}
     columns = {name: type_ for name, type_ in types.items() if name not in leftovers}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final, TypeVar
 
 from airflow_elt_provider.connectors.bigquery import catalog, names, options
+from airflow_elt_provider.connectors.bigquery.comparing import BigQueryWords
 from airflow_elt_provider.connectors.bigquery.dialect import BigQueryDialect, checkpoints_table
 from airflow_elt_provider.connectors.bigquery.failures import MissingError
 from airflow_elt_provider.connectors.bigquery.jobs import BigQueryJobs, BigQuerySession, Observe
@@ -16,11 +18,13 @@ from airflow_elt_provider.connectors.bigquery.script import Script, creating_sch
 from airflow_elt_provider.connectors.bigquery.settings import BigQuerySettings
 from airflow_elt_provider.connectors.bigquery.staging import Staging
 from airflow_elt_provider.core.checkpoint import Checkpoint
+from airflow_elt_provider.core.comparison_sql import sql_table
 from airflow_elt_provider.core.drift import SchemaChange
-from airflow_elt_provider.core.evolve import evolve
+from airflow_elt_provider.core.evolve import Evolution, evolve
 from airflow_elt_provider.core.load import Load
-from airflow_elt_provider.core.protocols import Capabilities, Commit, Stage
+from airflow_elt_provider.core.protocols import Capabilities, Commit, ComparedTable, Stage
 from airflow_elt_provider.core.receipt import Receipt
+from airflow_elt_provider.core.schema import TableSchema
 from airflow_elt_provider.core.state import read_checkpoint, read_receipt, read_receipts
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import EltError
@@ -104,7 +108,7 @@ class BigQueryDestination:
         return self._jobs.racing(lambda: self._prepare(load))
 
     def _prepare(self, load: Load) -> tuple[SchemaChange, ...]:
-        target = catalog.describe(self._jobs, self._dialect, load)
+        target = catalog.describe(self._jobs, self._dialect, load.target, load.manifest.schema)
         dialect = self._dialect_of(target)
         evolution = evolve(dialect, load, target.table if target else None)
         ddl = list(dialect.add_columns(load.target, evolution.ddl))
@@ -135,6 +139,26 @@ class BigQueryDestination:
     def _location_of(self, table: TableRef) -> str | None:
         project, dataset, _ = self._dialect.parts(table)
         return catalog.location_of(self._jobs, project, dataset)
+
+    # --- looking ---
+
+    def preview(self, load: Load) -> Evolution:
+        """Return the DDL that a load needs, doing nothing."""
+        names.refuse_table(load.target)
+        names.refuse_columns(load.manifest.schema.names, load.manifest.source)
+        target = catalog.describe(self._jobs, self._dialect, load.target, load.manifest.schema)
+        return evolve(self._dialect_of(target), load, target.table if target else None)
+
+    @contextmanager
+    def compared(self, target: TableRef, schema: TableSchema) -> Iterator[ComparedTable]:
+        """Open a target, to be compared with its source; each statement sees what is committed when it begins."""
+        found = catalog.describe(self._jobs, self._dialect, target, schema)
+        dialect, session = self._dialect_of(found), self._session(f"Comparing {target}")
+        everywhere = dialect.everywhere()
+        yield sql_table(
+            BigQueryWords(dialect), target, schema, found.table if found else None, session.query,
+            (everywhere,) if everywhere else (),
+        )  # fmt: skip
 
     # --- ingest ---
 

@@ -43,6 +43,8 @@ class BigQueryDialect(Dialect):
     text_type: ClassVar[str] = types.TEXT
     timestamp_type: ClassVar[str] = "TIMESTAMP"
     now: ClassVar[str] = "CURRENT_TIMESTAMP()"
+    whole_type: ClassVar[str] = "INT64"
+    double_type: ClassVar[str] = "FLOAT64"
     seeded: ClassVar[bool] = True
 
     def __init__(
@@ -123,6 +125,14 @@ class BigQueryDialect(Dialect):
             expression = types.array_json(expression, column.source_type)
         return types.from_text(expression, self.column_type(column))
 
+    def modulo(self, expression: str, divisor: int) -> str:
+        """Return the remainder of a whole number, with the number's sign."""
+        return f"MOD({expression}, {divisor})"
+
+    def md5(self, expression: str) -> str:
+        """Return the MD5 of a text's UTF-8 bytes, in hex digits."""
+        return f"TO_HEX(MD5({expression}))"
+
     # --- staged rows ---
 
     def staging(self, load: Load) -> Sql:
@@ -177,7 +187,7 @@ class BigQueryDialect(Dialect):
         :raises ConfigurationError: for an option that cannot be meant.
         """
         kinds = dict(columns)
-        lines = [f"{self.quote(name)} {type_}" for name, type_ in columns]
+        lines = [self.declared(name, type_) for name, type_ in columns]
         if key and len(key) <= _MAX_KEY and all(types.type_name(kinds[name]) in _KEY_TYPES for name in key):
             lines.append(f"PRIMARY KEY ({self.columns(key)}) NOT ENFORCED")
         clauses = TableOptions.parse(options, kinds, str(ref)).sql
@@ -243,13 +253,19 @@ class BigQueryDialect(Dialect):
     # --- state ---
 
     def create_state(self) -> tuple[Sql, ...]:
-        """Return what makes the receipts, in a dataset that is there."""
+        """Return what makes the receipts and the sync log, in a dataset that is there."""
         receipts = (
             "load_id STRING NOT NULL, run_key STRING NOT NULL, stream STRING NOT NULL, version INT64, "
             "extracted INT64, inserted INT64, updated INT64, deleted INT64, receipt STRING NOT NULL, "
             "committed_at TIMESTAMP NOT NULL"
         )
-        return (Sql(f"CREATE TABLE IF NOT EXISTS {self.state('receipts')} ({receipts}) CLUSTER BY load_id"),)
+        create = Sql(f"CREATE TABLE IF NOT EXISTS {self.state('receipts')} ({receipts}) CLUSTER BY load_id")
+        return create, self.sync_log()
+
+    def json_text(self, document: str, name: str) -> str:
+        """Return a member of a JSON document as text; of lists, JSON_VALUE makes NULL."""
+        path = literal(f"$.{name}")
+        return f"COALESCE(JSON_VALUE({document}, {path}), NULLIF(JSON_QUERY({document}, {path}), 'null'))"
 
     def create_checkpoint(self, stream: str) -> Sql:
         """Return what makes a stream's checkpoint with its seed in it, in one."""

@@ -70,7 +70,9 @@ class Merge:
 
     def _publication(self) -> Publication:
         session = BigQuerySession(self.jobs, f"Merging into {self.load.target}")
-        target = catalog.describe(self.jobs, self.dialect_of(None), self.load)
+        target = catalog.describe(
+            self.jobs, self.dialect_of(None), self.load.target, self.load.manifest.schema
+        )
         types = target.table.columns if target else {}
         return Publication(
             session, self.dialect_of(target), self.load, types, self.changes, exchangeable=True, writes=BigQueryWrites

@@ -7,11 +7,13 @@ each by itself. INSERT reads nothing of the target but its key, so that the diff
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from airflow_elt_provider.connectors.bigquery import types
 from airflow_elt_provider.connectors.bigquery.dialect import BigQueryDialect
 from airflow_elt_provider.core.dialect import Sql
+from airflow_elt_provider.core.history_sql import HistorySql
 from airflow_elt_provider.core.merge_sql import MergeSql
 from airflow_elt_provider.core.modes import WriteMode
 from airflow_elt_provider.core.schema import Column
@@ -72,6 +74,16 @@ class BigQueryMergeSql(MergeSql):
         """How many rows the target has."""
         return self._in_partitions(super().count_target, "")
 
+    @property
+    def before(self) -> str:
+        """The target's rows as they were before the load, one for each key, as a FROM item."""
+        everywhere = self._everywhere()
+        return f"(SELECT * FROM {super().before} WHERE {everywhere})" if everywhere else super().before
+
+    def count_gone(self) -> Sql:
+        """How many rows of the target a load of changes takes away."""
+        return self._and_everywhere(super().count_gone(), "_elt_t.")
+
     def compare(self) -> Sql:
         """How many rows of a complete load are new, gone from it, and changed: three numbers."""
         return self._in_partitions(super().compare(), " _elt_t")
@@ -86,7 +98,7 @@ class BigQueryMergeSql(MergeSql):
         return self._in_partitions(super().insert(only_new=only_new), " _elt_t")
 
     def delete_gone(self) -> Sql:
-        """Delete, or mark, the rows of the target that are absent from a complete load."""
+        """Delete, or mark, the rows of the target that are that the load takes away."""
         return self._and_everywhere(super().delete_gone(), "_elt_t.")
 
     def delete_all(self) -> Sql:
@@ -105,6 +117,28 @@ class BigQueryMergeSql(MergeSql):
         """Give the rows from before a column was added the value (bound) that the source gives them."""
         return self._and_everywhere(super().backfill(column))
 
+    def fill_renamed(self, new: str, old: str) -> Sql:
+        """Give the rows from before a column was renamed the value that they have under the old name."""
+        return self._and_everywhere(super().fill_renamed(new, old))
+
+
+@dataclass(frozen=True)
+class BigQueryHistorySql(HistorySql, BigQueryMergeSql):
+    """Writes the SQL of one load into a target with history."""
+
+    @property
+    def existing(self) -> str:
+        """The target as a FROM item."""
+        everywhere = self._everywhere()
+        return f"(SELECT * FROM {self.target} WHERE {everywhere})" if everywhere else self.target
+
+    def delete_gone(self) -> Sql:
+        """End the current versions of rows that are gone."""
+        return self._and_everywhere(super().delete_gone(), "_elt_t.")
+
+    def _update(self, sets: list[str], condition: str) -> Sql:
+        return self._and_everywhere(super()._update(sets, condition), "_elt_t.")
+
 
 class BigQueryWrites(Writes):
     """The statements of one load.
@@ -113,6 +147,8 @@ class BigQueryWrites(Writes):
     """
 
     sql_type: ClassVar[type[MergeSql]] = BigQueryMergeSql
+    history_type: ClassVar[type[HistorySql]] = BigQueryHistorySql
+    first_at_once: ClassVar[bool] = False
 
     def insert(self) -> tuple[Step, ...]:
         """Every staged row becomes a row; where the target is to mirror the load, none becomes a second one."""

@@ -141,7 +141,8 @@ class Commit:
         for step in writes:
             if isinstance(step, KnownStep):
                 gone = int(self.session.query(step.gone)[0][0]) if step.gone else 0
-                counts = counts.both(step.counts).both(Counts(deleted=gone))
+                effects = self.session.query(step.effects)[0] if step.effects else ()
+                counts = counts.both(step.counts).both(Counts(deleted=gone)).both(Counts(*map(int, effects)))
             else:
                 version = self._version()
         return replace(self._mine, receipt=publication.receipt(plan, counts), version=version)
@@ -168,7 +169,7 @@ class Commit:
         assert receipt  # noqa: S101 - what is ready has one
         if ready.version is None:
             return receipt
-        if not any(counts) and publication.load.manifest.rows:
+        if not any(counts) and publication.load.manifest.upserts:
             # Nothing to do, or done before: by an attempt that died, or by a sending whose answer was lost.
             sql = DatabricksMergeSql(self.session.dialect, publication.load, publication.types)
             counts = Counts(*map(int, self.session.query(sql.upserted(ready.version))[0]))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Final, TypeVar
 
 from airflow_elt_provider.connectors.databricks import staging
 from airflow_elt_provider.connectors.databricks.commit import Commit
+from airflow_elt_provider.connectors.databricks.comparing import DatabricksWords
 from airflow_elt_provider.connectors.databricks.dialect import OPTIONS, refuse_options
 from airflow_elt_provider.connectors.databricks.line import Line, MovedError, TakeOver
 from airflow_elt_provider.connectors.databricks.names import refuse_columns
@@ -26,13 +27,15 @@ from airflow_elt_provider.connectors.databricks.state import Pending, StreamStat
 from airflow_elt_provider.connectors.databricks.writes import DatabricksWrites
 from airflow_elt_provider.core import protocols
 from airflow_elt_provider.core.checkpoint import Checkpoint
+from airflow_elt_provider.core.comparison_sql import sql_table
 from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.drift import SchemaChange
-from airflow_elt_provider.core.evolve import TargetTable, evolve
+from airflow_elt_provider.core.evolve import Evolution, TargetTable, evolve
 from airflow_elt_provider.core.load import Load, new_nonce
-from airflow_elt_provider.core.protocols import Capabilities, Stage
+from airflow_elt_provider.core.protocols import Capabilities, ComparedTable, Stage
 from airflow_elt_provider.core.publish import Publication
 from airflow_elt_provider.core.receipt import Receipt
+from airflow_elt_provider.core.schema import TableSchema
 from airflow_elt_provider.core.state import read_checkpoint
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import DataError, EltError, TransientError
@@ -112,11 +115,11 @@ class DatabricksDestination:
 
     def _prepare(self, session: DatabricksSession, load: Load) -> tuple[SchemaChange, ...]:
         dialect = session.dialect
-        target = _describe(session, load)
+        target = _describe(session, load.target, load.manifest.schema)
         for sql in dialect.unfinished(load.target, target.columns if target else {}):
             session.execute(sql)
             target = None
-        evolution = evolve(dialect, load, target or _describe(session, load))
+        evolution = evolve(dialect, load, target or _describe(session, load.target, load.manifest.schema))
         for sql in (*dialect.enabling(load.target, evolution.ddl), *evolution.ddl):
             try:
                 session.execute(sql)
@@ -130,7 +133,7 @@ class DatabricksDestination:
     def _ensure_state(self, session: DatabricksSession, load: Load) -> None:
         # Asked first: even IF NOT EXISTS wants the privilege to create.
         dialect, stream = session.dialect, load.manifest.stream
-        wanted = ("receipts", "staging", dialect.checkpoints_name(stream))
+        wanted = ("receipts", "staging", "sync_log", dialect.checkpoints_name(stream))
         present = staging.tables(session, "|".join(wanted))
         for sql in create_statements(dialect, stream, present):
             try:
@@ -147,6 +150,22 @@ class DatabricksDestination:
             except PresentError as error:
                 log.info("somebody else was first (%s), looking again", error)
         return work()
+
+    # --- looking ---
+
+    def preview(self, load: Load) -> Evolution:
+        """Return the DDL that a load needs, doing nothing."""
+        refuse_columns(load.manifest.schema.names)
+        refuse_options(load.merging.table_options)
+        with self._warehouse.session(f"looking at {load.target}") as session:
+            return evolve(session.dialect, load, _describe(session, load.target, load.manifest.schema))
+
+    @contextmanager
+    def compared(self, target: TableRef, schema: TableSchema) -> Iterator[ComparedTable]:
+        """Open a target, to be compared with its source; each statement sees what is committed when it begins."""
+        with self._warehouse.session(f"comparing {target}") as session:
+            found = _describe(session, target, schema)
+            yield sql_table(DatabricksWords(session.dialect), target, schema, found, session.query)
 
     # --- ingest ---
 
@@ -265,7 +284,7 @@ def _unstaged(load: Load) -> DataError:
 
 
 def _publication(session: DatabricksSession, load: Load, changes: Sequence[SchemaChange]) -> Publication:
-    target = _describe(session, load)
+    target = _describe(session, load.target, load.manifest.schema)
     if target is None:
         raise TransientError(
             f"{load.target} was dropped while load {load.load_id} was being merged; nothing was merged.",
@@ -274,13 +293,13 @@ def _publication(session: DatabricksSession, load: Load, changes: Sequence[Schem
     return Publication(session, session.dialect, load, target.columns, changes, writes=DatabricksWrites)
 
 
-def _describe(session: DatabricksSession, load: Load) -> TargetTable | None:
-    """Return the target with its columns spelled as the load spells them; None while there is none."""
+def _describe(session: DatabricksSession, target: TableRef, schema: TableSchema) -> TargetTable | None:
+    """Return a target with its columns spelled as the schema spells them; None while there is none."""
     try:
-        rows = session.query(Sql(f"DESCRIBE TABLE {session.dialect.table(load.target)}"))
+        rows = session.query(Sql(f"DESCRIBE TABLE {session.dialect.table(target)}"))
     except MissingError:
         return None
-    spelled = {name.lower(): name for name in load.manifest.schema.names}
+    spelled = {name.lower(): name for name in schema.names}
     columns: dict[str, str] = {}
     for name, type_, *_ in rows:
         if not name or name.startswith("#"):  # what follows says how the table is partitioned

@@ -37,6 +37,7 @@ class DatabricksDialect(Dialect):
     timestamp_type: ClassVar[str] = "timestamp"
     seeded: ClassVar[bool] = True
     now: ClassVar[str] = "current_timestamp()"
+    double_type: ClassVar[str] = "double"
 
     def __init__(self, catalog: str, schema: str) -> None:
         self._catalog = catalog
@@ -127,6 +128,15 @@ class DatabricksDialect(Dialect):
         """Return a cast that gives NULL for what does not fit."""
         return f"try_cast({expression} AS {type_})"
 
+    def json_text(self, document: str, name: str) -> str:
+        """Return a member of a JSON document as text."""
+        return f"get_json_object({document}, {literal(f'$.{name}')})"
+
+    def _logged(self, receipts: str) -> str:
+        """Return the query of the sync log: a receipt may have been added twice, at different times."""
+        first = "ROW_NUMBER() OVER (PARTITION BY load_id ORDER BY committed_at) AS _elt_n"
+        return super()._logged(f"(SELECT *, {first} FROM {receipts}) _elt_r WHERE _elt_n = 1")
+
     # --- DDL ---
 
     def create_table(
@@ -134,7 +144,7 @@ class DatabricksDialect(Dialect):
     ) -> Sql:
         """Return CREATE TABLE IF NOT EXISTS. There is no key: Unity Catalog's is a remark that nothing enforces."""
         del key
-        lines = ", ".join(f"{quoted(name)} {type_}" for name, type_ in columns)
+        lines = ", ".join(self.declared(name, type_) for name, type_ in columns)
         properties = {**_OURS, **{name: str(value) for name, value in options.get("properties", {}).items()}}
         pairs = ", ".join(f"{literal(name)} = {literal(value)}" for name, value in properties.items())
         clauses = "".join(f" {clause}" for clause in _clauses(options))

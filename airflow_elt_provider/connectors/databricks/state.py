@@ -197,7 +197,9 @@ def create_statements(dialect: DatabricksDialect, stream: str, present: Sequence
         dialect.checkpoints_name(stream): f"USING DELTA AS {_seed(stream)}",
     }
     create = "CREATE TABLE IF NOT EXISTS"
-    return tuple(Sql(f"{create} {dialect.state(name)} {rest}") for name, rest in wanted.items() if name not in present)
+    missing = {name: f"{create} {dialect.state(name)} {rest}" for name, rest in wanted.items()}
+    missing["sync_log"] = dialect.sync_log()
+    return tuple(Sql(sql) for name, sql in missing.items() if name not in present)
 
 
 def _seed(stream: str) -> str:

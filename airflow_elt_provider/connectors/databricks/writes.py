@@ -15,6 +15,7 @@ from typing import ClassVar, Final
 
 from airflow_elt_provider.connectors.databricks.names import literal
 from airflow_elt_provider.core.dialect import Sql
+from airflow_elt_provider.core.history_sql import HistorySql, Versions
 from airflow_elt_provider.core.merge_sql import MergeSql
 from airflow_elt_provider.core.steps import Counts, Difference, Effect, Step
 from airflow_elt_provider.core.system_columns import DELETED_AT, LOAD_ID
@@ -23,6 +24,7 @@ from airflow_elt_provider.core.writes import Writes
 EPOCH: Final = "\0epoch\0"
 """Stands in a statement for the epoch of the claim, which is known once the load has it. No SQL of a user holds it."""
 FENCED: Final = "elt: another load has claimed this stream"
+_GONE: Final = "_elt_gone"
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,12 @@ class KnownStep(Step):
 
     :param counts: without the rows that ``gone`` counts.
     :param gone: asks how many rows it will delete.
+    :param effects: asks how many rows it will insert, and how many it will update.
     """
 
     counts: Counts = field(default_factory=Counts)
     gone: Sql | None = None
+    effects: Sql | None = None
 
 
 @dataclass(frozen=True)
@@ -107,35 +111,87 @@ class DatabricksMergeSql(MergeSql):
         given = self.dialect.text_value(arriving, literal(value))
         if self.dialect.column_type(arriving) != self.types[column]:
             given = self.dialect.cast(given, self.types[column])
-        return self._on_claim(f"_elt_t.{name} IS NULL", f"WHEN MATCHED THEN UPDATE SET {name} = {given}")
+        return self._on_claim(self._unfilled(name), f"WHEN MATCHED THEN UPDATE SET {name} = {given}")
+
+    def fill_renamed(self, new: str, old: str) -> Sql:
+        """Give the rows from before a column was renamed the value that they have under the old name."""
+        names = self.dialect.quote(new), f"_elt_t.{self.dialect.quote(old)}"
+        value = self._of_old_name(new, old, names[1])
+        condition = f"_elt_t.{names[0]} IS NULL AND {names[1]} IS NOT NULL"
+        return self._on_claim(condition, f"WHEN MATCHED THEN UPDATE SET {names[0]} = {value}")
+
+    def _unfilled(self, name: str) -> str:
+        return f"_elt_t.{name} IS NULL"
 
     def _on_claim(self, condition: str, when: str) -> Sql:
         """Return a MERGE whose source is the claim itself: without it, nothing matches."""
         claim = f"(SELECT epoch AS _elt_epoch {self._claimed})"
         return Sql(f"MERGE INTO {self.target} AS _elt_t USING {claim} AS _elt_s ON {condition} {when}")
 
+    def merge_changes(self, *, upserts: bool) -> Sql:
+        """Update, insert, and delete or mark the rows that a load of changes takes away, in one statement.
+
+        :param upserts: whether there are staged rows besides.
+        """
+        q, names = self.dialect.quote, self.names
+        gone = ", ".join(
+            f"{f'_elt_t.{q(name)}' if name in self.key else f'CAST(NULL AS {self.types[name]})'} AS {q(name)}"
+            for name in names
+        )
+        rows = f"SELECT {gone}, true AS {_GONE} FROM {self.target} _elt_t WHERE {self._gone()}"
+        if upserts:
+            rows = f"SELECT {self.dialect.columns(names)}, false AS {_GONE} FROM {self.staged} _elt_s UNION ALL {rows}"
+        mark = f"UPDATE SET {q(DELETED_AT)} = {self.dialect.now}" if self._soft else "DELETE"
+        when = [f"WHEN MATCHED AND _elt_s.{_GONE} THEN {mark}"]
+        if upserts and (differs := self._differs()):
+            when.append(f"WHEN MATCHED AND ({differs}) THEN UPDATE SET {self._sets()}")
+        if upserts:
+            columns, values = self._inserted()
+            when.append(f"WHEN NOT MATCHED AND NOT _elt_s.{_GONE} THEN INSERT ({columns}) VALUES ({values})")
+        source = f"(SELECT * FROM ({rows}) _elt_q WHERE {self._fence})"
+        return Sql(
+            f"MERGE INTO {self.target} AS _elt_t USING {source} AS _elt_s ON {self._same_key()} {' '.join(when)}"
+        )
+
+    def effects(self) -> Sql:
+        """How many staged rows are new, and how many will change a row: two numbers."""
+        return self._effects_on(self.target)
+
     def upserted(self, version: int) -> Sql:
         """What an upsert made of a version of the target: how many rows were inserted, and how many updated."""
+        return self._effects_on(f"{self.target} VERSION AS OF {version}")
+
+    def _effects_on(self, table: str) -> Sql:
         key = self.dialect.quote(self.key[0])
         known = f"_elt_t.{key} IS NOT NULL AND ({self._differs() or 'false'}){self._newer()}"
         counted = ", ".join(map(self.dialect.count_if, (f"_elt_t.{key} IS NULL", known)))
-        return Sql(
-            f"SELECT {counted} FROM {self.staged} _elt_s "
-            f"LEFT JOIN {self.target} VERSION AS OF {version} _elt_t ON {self._same_key()}"
-        )
+        return Sql(f"SELECT {counted} FROM {self.staged} _elt_s LEFT JOIN {table} _elt_t ON {self._same_key()}")
+
+
+@dataclass(frozen=True)
+class DatabricksHistorySql(HistorySql, DatabricksMergeSql):
+    """Writes the SQL of one load into a target with history."""
+
+    def _source(self, rows: str) -> str:
+        return f"(SELECT * FROM ({rows}) _elt_q WHERE {self._fence})"
+
+    def _unfilled(self, name: str) -> str:
+        return f"_elt_t.{name} IS NULL AND {self._current}"
 
 
 class DatabricksWrites(Writes):
     """The statements of one load, at most one besides those that fill in a column that was added."""
 
     sql_type: ClassVar[type[MergeSql]] = DatabricksMergeSql
+    history_type: ClassVar[type[HistorySql]] = DatabricksHistorySql
+    first_at_once: ClassVar[bool] = False
 
     def __init__(self, sql: MergeSql) -> None:
         super().__init__(sql)
         if not isinstance(sql, DatabricksMergeSql):
             raise TypeError(type(sql))
         self._text = sql
-        self._rows = sql.load.manifest.rows
+        self._rows = sql.load.manifest.upserts
 
     def backfill(self) -> tuple[Step, ...]:
         """Rows from before a column was added get the value that the source gives them."""
@@ -187,6 +243,24 @@ class DatabricksWrites(Writes):
             return (KnownStep(self._merge(deletes=bool(found.gone)), counts=counts),)
         soft = DELETED_AT in self._text.types
         return (KnownStep(self._text.mark_all() if soft else self._text.delete_where("true"), counts=counts),)
+
+    def changes(self, gone: int) -> tuple[Step, ...]:
+        """One MERGE for both kinds of changes: a key has one of them."""
+        if not gone:
+            return super().changes(gone)
+        effects = self._text.effects() if self._rows else None
+        sql = self._text.merge_changes(upserts=bool(self._rows))
+        return (KnownStep(sql, counts=Counts(deleted=gone), effects=effects),)
+
+    def versions(self, found: Versions[int], gone: int) -> tuple[Step, ...]:
+        """One MERGE, which finds nothing to do when it comes again."""
+        filled = self._text.fills  # by a statement that is yet to come, and changes the numbers
+        if not (filled or gone or found.new or found.corrected or found.moved):
+            return ()
+        sql = self._history.merge_versions(gone=bool(gone))
+        if filled:
+            return (KnownStep(sql, counts=Counts(deleted=gone), effects=self._history.count_written()),)
+        return (KnownStep(sql, counts=Counts(found.new, found.corrected, gone)),)
 
     def _merge(self, *, deletes: bool = False) -> Sql:
         return replace(self._text, fenced=True).merge(deletes=deletes)

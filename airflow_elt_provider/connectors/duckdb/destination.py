@@ -7,19 +7,22 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
+from airflow_elt_provider.connectors.duckdb.comparing import DuckdbWords
 from airflow_elt_provider.connectors.duckdb.dialect import DuckdbDialect
 from airflow_elt_provider.connectors.duckdb.session import DuckdbFile, DuckdbSession, Observe
 from airflow_elt_provider.connectors.duckdb.settings import DuckdbSettings
 from airflow_elt_provider.core.checkpoint import Checkpoint
+from airflow_elt_provider.core.comparison_sql import no_target, sql_table
 from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.drift import SchemaChange
-from airflow_elt_provider.core.evolve import TargetTable, evolve
+from airflow_elt_provider.core.evolve import Evolution, TargetTable, evolve
 from airflow_elt_provider.core.load import Load
-from airflow_elt_provider.core.protocols import Capabilities, Commit, Stage
+from airflow_elt_provider.core.protocols import Capabilities, Commit, ComparedTable, Stage
 from airflow_elt_provider.core.publish import Publication
 from airflow_elt_provider.core.receipt import Receipt
 from airflow_elt_provider.core.schema import TableSchema
 from airflow_elt_provider.core.state import read_checkpoint, read_receipt, read_receipts
+from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import ConfigurationError, EltError
 from airflow_elt_provider.formats.parquet import all_fetched, verify_listed
 
@@ -83,7 +86,7 @@ class DuckdbDestination:
         _refuse_twins(load.manifest.schema)
         with self._file.session(f"preparing {load.target}") as session:
             dialect = _dialect(session)
-            evolution = evolve(dialect, load, _describe(session, dialect, load))
+            evolution = evolve(dialect, load, _describe(session, dialect, load.target, load.manifest.schema))
             _, schema, _ = dialect.parts(load.target)
             with session.transaction():
                 for sql in (*dialect.state_tables(), dialect.create_schema(schema), *evolution.ddl):
@@ -123,7 +126,7 @@ class DuckdbDestination:
         self, session: DuckdbSession, load: Load, paths: Sequence[str], changes: Sequence[SchemaChange]
     ) -> Receipt:
         dialect = _dialect(session, paths)
-        target = _describe(session, dialect, load)
+        target = _describe(session, dialect, load.target, load.manifest.schema)
         return Publication(session, dialect, load, target.columns if target else {}, changes).run()
 
     def discard(self, load: Load) -> None:
@@ -137,6 +140,27 @@ class DuckdbDestination:
     def cancel(self) -> None:
         """Interrupt what runs, and end what waits in line; safe from another thread."""
         self._file.cancel()
+
+    # --- looking ---
+
+    def preview(self, load: Load) -> Evolution:
+        """Return the DDL that a load needs, doing nothing."""
+        _refuse_twins(load.manifest.schema)
+        if not self._file.exists:
+            return evolve(DuckdbDialect(self._file.path.stem), load, None)
+        with self._file.session(f"looking at {load.target}") as session:
+            dialect = _dialect(session)
+            return evolve(dialect, load, _describe(session, dialect, load.target, load.manifest.schema))
+
+    @contextmanager
+    def compared(self, target: TableRef, schema: TableSchema) -> Iterator[ComparedTable]:
+        """Open one snapshot of a target, to be compared with its source."""
+        if not self._file.exists:
+            raise no_target(target)
+        with self._file.session(f"comparing {target}") as session, session.transaction():
+            dialect = _dialect(session)
+            found = _describe(session, dialect, target, schema)
+            yield sql_table(DuckdbWords(dialect), target, schema, found, session.query)
 
     # --- inside ---
 
@@ -154,10 +178,12 @@ def _dialect(session: DuckdbSession, paths: Sequence[str] = ()) -> DuckdbDialect
     return DuckdbDialect(str(session.query(Sql("SELECT current_database()"))[0][0]), paths)
 
 
-def _describe(session: DuckdbSession, dialect: DuckdbDialect, load: Load) -> TargetTable | None:
+def _describe(
+    session: DuckdbSession, dialect: DuckdbDialect, target: TableRef, schema: TableSchema
+) -> TargetTable | None:
     """Return the target with its columns spelled as the load spells them; None while there is none."""
-    rows = session.query(_COLUMNS, dialect.parts(load.target))
-    spelled = {name.lower(): name for name in load.manifest.schema.names}
+    rows = session.query(_COLUMNS, dialect.parts(target))
+    spelled = {name.lower(): name for name in schema.names}
     return TargetTable({spelled.get(name.lower(), name): type_ for name, type_ in rows}) if rows else None
 
 

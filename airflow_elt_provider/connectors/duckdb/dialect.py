@@ -28,6 +28,7 @@ class DuckdbDialect(Dialect):
 
     placeholder: ClassVar[str] = "?"
     text_type: ClassVar[str] = types.TEXT
+    double_type: ClassVar[str] = "double"
 
     def __init__(self, catalog: str = "", paths: Sequence[str] = ()) -> None:
         self._catalog = catalog
@@ -123,6 +124,11 @@ class DuckdbDialect(Dialect):
     def state_tables(self) -> tuple[Sql, ...]:
         """Return the DDL of our own tables."""
         return (self.create_schema(self.state_schema), *super().state_tables()[1:])
+
+    def _logged(self, receipts: str) -> str:
+        """Return the query of the sync log: without the database's name, which changes when the file is renamed."""
+        own = f"{self.quote(self.state_schema)}.{self.quote('receipts')}"
+        return super()._logged(receipts if self._catalog.lower() == self.state_schema else own)
 
 
 _EXCEPTIONAL = frozenset({"DATE", "TIME", "TIMESTAMP", types.TIMESTAMPTZ})

@@ -86,6 +86,7 @@ def _type(name: str, extraction: Extraction) -> pa.DataType:
 def _refuse_unknown(header: Sequence[str], uri: str, extraction: Extraction) -> None:
     asked: list[tuple[str, Iterable[str]]] = [
         ("columns", extraction.columns or ()), ("exclude_columns", extraction.exclude_columns),
+        ("hash_columns", extraction.hash_columns), ("redact_columns", extraction.redact_columns),
         ("rename", extraction.rename), ("column_types", extraction.column_types),
         ("primary_key", extraction.primary_key or ()),
     ]  # fmt: skip

@@ -18,6 +18,7 @@ from airflow_elt_provider.core.checkpoint import Position
 from airflow_elt_provider.core.modes import WriteMode
 from airflow_elt_provider.core.plan import Extraction
 from airflow_elt_provider.core.protocols import ChangeSet, Memory, Stage
+from airflow_elt_provider.core.quarantine import Quarantine
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import ConfigurationError, TransientError
 from airflow_elt_provider.formats.csv import CsvFile
@@ -67,10 +68,11 @@ class FilesSource:
             )  # fmt: skip
             if since:
                 since.refuse_change(position, extraction.stream)
-            rows = stack.enter_context(closing(self._rows(copies, selection, extraction)))
+            quarantine = Quarantine.of(extraction)
+            rows = stack.enter_context(closing(self._rows(copies, selection, extraction, quarantine)))
             yield ChangeSet(
                 schema=selection.schema, streams=[rows], position=position, complete=True, cursor="", backfill={},
-                interval=None, facts=_facts(listing), notes=[_note(listing)],
+                interval=None, facts=_facts(listing), notes=[_note(listing)], quarantine=quarantine,
             )  # fmt: skip
 
     def tables(self, schema: str) -> Sequence[TableRef]:
@@ -115,11 +117,13 @@ class FilesSource:
         return stack.enter_context(LocalCopy.lend(stage, listing.files[at]))
 
     def _rows(
-        self, copies: Sequence[LocalCopy], selection: Selection, extraction: Extraction
+        self, copies: Sequence[LocalCopy], selection: Selection, extraction: Extraction, quarantine: Quarantine
     ) -> Generator[pa.RecordBatch]:
         schema = selection.schema.wire_schema()
+        key = () if extraction.mode is WriteMode.APPEND else extraction.primary_key or ()
         for copy in copies:
-            for batch in _csv(copy).batches(selection.columns, schema):
+            file = CsvFile(copy.path, copy.file.uri, extraction.masked_columns)
+            for batch in file.batches(selection.columns, schema, quarantine, key):
                 self._refuse_cancelled(extraction.source)
                 yield batch
             copy.refuse_change()

@@ -12,7 +12,8 @@ from typing import Final
 import psycopg2
 from psycopg2 import errors
 
-from airflow_elt_provider.connectors.hologres.dialect import RECEIPTS, STAGING, HologresDialect
+from airflow_elt_provider.connectors.hologres.comparing import HologresWords
+from airflow_elt_provider.connectors.hologres.dialect import RECEIPTS, STAGING, SYNC_LOG, HologresDialect
 from airflow_elt_provider.connectors.hologres.guarded import GuardedMerge, roll_forward
 from airflow_elt_provider.connectors.hologres.options import KNOWN
 from airflow_elt_provider.connectors.hologres.publish import HologresPublication
@@ -22,12 +23,13 @@ from airflow_elt_provider.connectors.postgres import destination_catalog as cata
 from airflow_elt_provider.connectors.postgres import destination_staging as staging
 from airflow_elt_provider.connectors.postgres.destination import PostgresDestination
 from airflow_elt_provider.connectors.postgres.destination_session import Observe, PostgresSession
+from airflow_elt_provider.connectors.postgres.dialect import PG_11
 from airflow_elt_provider.core.checkpoint import Checkpoint
+from airflow_elt_provider.core.comparison_sql import ComparisonWords
 from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.drift import SchemaChange
-from airflow_elt_provider.core.evolve import Evolution, own_columns
+from airflow_elt_provider.core.evolve import Evolution, own_columns, target_key
 from airflow_elt_provider.core.load import Load
-from airflow_elt_provider.core.modes import WriteMode
 from airflow_elt_provider.core.protocols import Capabilities, Commit, Stage
 from airflow_elt_provider.core.receipt import Receipt
 from airflow_elt_provider.core.state import read_checkpoint, read_receipt
@@ -43,7 +45,7 @@ _REMEDY: Final = (
 _AT: Final = HologresDialect.placeholder
 _OURS: Final = Sql(f"""
 SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = {_AT} AND c.relname IN ({_AT}, {_AT}, {_AT})""")
+WHERE n.nspname = {_AT} AND c.relname IN ({_AT}, {_AT}, {_AT}, {_AT})""")
 
 
 class HologresDestination(PostgresDestination):
@@ -93,7 +95,7 @@ class HologresDestination(PostgresDestination):
     def _ours(self, session: PostgresSession, stream: str) -> set[str]:
         """Return which of our own tables are there."""
         dialect = self.dialect(session)
-        names = (dialect.state_schema, RECEIPTS, STAGING, dialect.checkpoint_table(stream))
+        names = (dialect.state_schema, RECEIPTS, STAGING, SYNC_LOG, dialect.checkpoint_table(stream))
         return {name for (name,) in session.query(_OURS, names)}
 
     @contextmanager
@@ -106,15 +108,19 @@ class HologresDestination(PostgresDestination):
     def _ensure_state(self, session: PostgresSession, stream: str) -> None:
         dialect = self.dialect(session)
         checkpoint = dialect.checkpoint_table(stream)
-        ddl = {RECEIPTS: dialect.create_receipts(), STAGING: dialect.create_register(),
-               checkpoint: dialect.create_checkpoint(stream)}  # fmt: skip
+        ddl = {**self._shared(dialect), checkpoint: dialect.create_checkpoint(stream)}
         self._create(session, ddl, self._ours(session, stream))
         session.execute(dialect.seed_checkpoint(stream), (stream,))
 
     def _commit_state(self, session: PostgresSession, stream: str) -> None:
         dialect = self.dialect(session)
-        ddl = {RECEIPTS: dialect.create_receipts(), STAGING: dialect.create_register()}
-        self._create(session, ddl, self._ours(session, stream))
+        self._create(session, self._shared(dialect), self._ours(session, stream))
+
+    def _shared(self, dialect: HologresDialect) -> dict[str, tuple[Sql, ...]]:
+        """Return the DDL of what all streams share."""
+        return {
+            RECEIPTS: dialect.create_receipts(), STAGING: dialect.create_register(), SYNC_LOG: (dialect.sync_log(),),
+        }  # fmt: skip
 
     def _create(self, session: PostgresSession, ddl: dict[str, tuple[Sql, ...]], there: set[str]) -> None:
         missing = [name for name in ddl if name not in there]
@@ -134,7 +140,7 @@ class HologresDestination(PostgresDestination):
             return
         schema = load.manifest.schema
         columns = [(column.name, dialect.column_type(column)) for column in schema.columns] + own_columns(dialect, load)
-        key = schema.primary_key if load.mode is not WriteMode.APPEND else ()
+        key = target_key(load)
         options = load.merging.table_options
         holo.define(*evolution.ddl, *dialect.table_properties(load.target, columns, key, options))
 
@@ -155,6 +161,14 @@ class HologresDestination(PostgresDestination):
         rows = staging.copy(session, dialect, load, name, stage)
         session.execute(dialect.complete_staging(), (rows, name))
         return name
+
+    # --- looking ---
+
+    def _hold_still(self, session: PostgresSession) -> None:
+        """Hologres has no transaction modes: each statement sees what is committed when it begins."""
+
+    def _words(self, session: PostgresSession) -> ComparisonWords:
+        return HologresWords(self.dialect(session), PG_11)
 
     # --- commit ---
 

@@ -10,7 +10,7 @@ from airflow_elt_provider.connectors.hologres import types
 from airflow_elt_provider.connectors.hologres.options import Layout
 from airflow_elt_provider.connectors.hologres.settings import Timestamps
 from airflow_elt_provider.connectors.postgres.destination_types import Declared
-from airflow_elt_provider.connectors.postgres.dialect import PG_11, PostgresDialect
+from airflow_elt_provider.connectors.postgres.dialect import NO_DAY, PG_11, PostgresDialect
 from airflow_elt_provider.connectors.postgres.names import literal
 from airflow_elt_provider.core.dialect import Fit, Sql
 from airflow_elt_provider.core.drift import DriftAction, DriftClass, SchemaChange
@@ -23,6 +23,7 @@ from airflow_elt_provider.errors import ConfigurationError
 Version = tuple[int, ...]
 RECEIPTS: Final = "receipts"
 STAGING: Final = "staging"
+SYNC_LOG: Final = "sync_log"
 _SINCE_ALTER_TYPE: Final[Version] = (3, 0)
 _FINITE: Final = frozenset({"numeric", "date", types.TIMESTAMP, types.TIMESTAMPTZ})
 """Types whose NaN and infinity PostgreSQL has, and Hologres' documentation does not."""
@@ -68,7 +69,7 @@ class HologresDialect(PostgresDialect):
         if not exact or Declared.parse(type_).base not in _FINITE:
             return super().staged_value(column, exact=exact)
         text = self.exact_text(column)
-        held = f"CASE WHEN {text} IN {_ENDLESS} THEN NULL ELSE {text} END"
+        held = f"CASE WHEN {text} IN {_ENDLESS} OR {text} ~ '{NO_DAY}' THEN NULL ELSE {text} END"
         return f"coalesce(_elt_r.{self.quote(column.name)}, {self.cast(held, type_)})"
 
     def refuse_impossible(self, load: Load, changes: Sequence[SchemaChange]) -> None:

@@ -174,20 +174,25 @@ class GuardedMerge:
         if self._mirrors:
             if verify.number(self._sql.target_has_rows):
                 verify.emptying()
-            gone = verify.difference().gone
+            complete = self.load.manifest.complete
+            gone = verify.difference().gone if complete else verify.number(self._sql.count_gone())
             verify.deletes(gone)
         new, changed = self.session.query(self._sql.count_effects())[0]
         return Counts(int(new), int(changed), gone)
 
     @property
     def _mirrors(self) -> bool:
-        return self.load.deletes is DeleteMode.SOFT and self.load.manifest.complete
+        """Whether rows of the target may be marked as gone."""
+        manifest = self.load.manifest
+        return self.load.deletes is DeleteMode.SOFT and (manifest.complete or manifest.takes_away)
 
     def _write(self, token: int) -> None:
         for column, value in self.load.manifest.backfill.items():
             if column in self.types:
                 self.session.execute(self._sql.backfill_at(column, token), (value,))
-        if self.load.manifest.rows:
+        for pair in self._sql.renamed:
+            self.session.execute(self._sql.fill_renamed_at(*pair, token))
+        if self.load.manifest.upserts:
             self.session.execute(self._sql.upsert_at(token))
         if self._mirrors:
             self.session.execute(self._sql.mark_gone(token))

@@ -26,9 +26,8 @@ class HologresSql(MergeSql):
         seq = self.dialect.quote(SEQ)
         sets = [*self._sets_excluded(), f"{seq} = excluded.{seq}"]
         older = [f"(_elt_t.{seq} IS NULL OR _elt_t.{seq} < excluded.{seq})"]
-        lease = f"SELECT 1 FROM {self.dialect.checkpoints(self.load.manifest.stream)} WHERE token = {token}"
         return self._on_conflict(
-            f"{names}, {seq}", f"{values}, {token}", sets, older + self._newer_here(), f" WHERE EXISTS ({lease})"
+            f"{names}, {seq}", f"{values}, {token}", sets, older + self._newer_here(), f" WHERE {self._leased(token)}"
         )
 
     def count_new(self) -> Sql:
@@ -48,18 +47,33 @@ class HologresSql(MergeSql):
         )
 
     def mark_gone(self, token: int) -> Sql:
-        """Mark the rows that are absent from a complete load, except those that a later load wrote."""
+        """Mark the rows that the load takes away, except those that a later load wrote.
+
+        None once a later load has the lease: a row that came back just as it was may be in no load at all.
+        """
         seq = self.dialect.quote(SEQ)
         sets = f"{self.dialect.quote(DELETED_AT)} = {self.dialect.now}, {seq} = {token}"
         older = f"(_elt_t.{seq} IS NULL OR _elt_t.{seq} < {token})"
-        return Sql(f"UPDATE {self.target} AS _elt_t SET {sets} WHERE {self._gone()} AND {older}")
+        return Sql(
+            f"UPDATE {self.target} AS _elt_t SET {sets} WHERE {self._gone()} AND {older} AND {self._leased(token)}"
+        )
 
     def backfill_at(self, column: str, token: int) -> Sql:
         """Give rows from before a column was added its value (bound), except those that a later load wrote."""
         seq = self.dialect.quote(SEQ)
         return Sql(f"{self.backfill(column)} AND ({seq} IS NULL OR {seq} < {token})")
 
+    def fill_renamed_at(self, new: str, old: str, token: int) -> Sql:
+        """Give rows the value that they have under a column's old name, except those that a later load wrote."""
+        seq = self.dialect.quote(SEQ)
+        return Sql(f"{self.fill_renamed(new, old)} AND ({seq} IS NULL OR {seq} < {token})")
+
     # --- inside ---
+
+    def _leased(self, token: int) -> str:
+        """Return the condition that no later load has the lease."""
+        checkpoint = self.dialect.checkpoints(self.load.manifest.stream)
+        return f"EXISTS (SELECT 1 FROM {checkpoint} WHERE token = {token})"
 
     def _on_conflict(self, names: str, values: str, sets: list[str], conditions: list[str], rows: str = "") -> Sql:
         action = f"UPDATE SET {', '.join(sets)} WHERE {' AND '.join(conditions)}" if sets else "NOTHING"

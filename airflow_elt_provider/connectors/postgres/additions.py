@@ -37,11 +37,13 @@ class Additions:
     :param filled: new columns whose earlier rows have values of their own.
     :param reshaped: columns of a known name that are others now: dropped and added, renamed into each other, of
         another type, or of another table.
+    :param renamed: name in the target -> the source's name for that very column at the last load.
     """
 
     backfill: Mapping[str, str] = field(default_factory=dict)
     filled: tuple[str, ...] = ()
     reshaped: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def call_for_everything(self) -> bool:
@@ -68,11 +70,14 @@ def find_additions(
     filled: list[str] = []
     reshaped: list[str] = []
     before = dict(zip(since.columns, since.shape, strict=False))
+    renamed = find_renamed(relation, selection, since)
     for selected, now in zip(selection.columns, shape(relation, selection), strict=True):
         column = selected.source
         if column.name in since.columns:
             if before.get(column.name, now) != now:
                 reshaped.append(column.name)
+            continue
+        if selected.column.name in renamed:  # the merge takes its values from the old name
             continue
         added = 0 < since.columns_seen < column.number
         value = _default(connection, relation, column) if since.columns and added else None
@@ -80,7 +85,23 @@ def find_additions(
             backfill[selected.column.name] = value
         elif since.columns and _has_values(connection, relation, column, where):
             filled.append(column.name)
-    return Additions(backfill, tuple(filled), tuple(reshaped))
+    return Additions(backfill, tuple(filled), tuple(reshaped), renamed)
+
+
+def find_renamed(relation: Relation, selection: Selection, since: Position) -> dict[str, str]:
+    """Return the columns that had another name at the last load and are the same else: name in the target -> name then.
+
+    Of tables and views alone: a query's columns have no more than names.
+    """
+    there = {column.name for column in relation.columns}
+    pairs = zip(since.columns, since.shape, strict=False)
+    gone = {known: name for name, known in pairs if name not in there} if relation.oid else {}
+    shapes = zip(selection.columns, shape(relation, selection), strict=True)
+    return {
+        selected.column.name: gone[now]
+        for selected, now in shapes
+        if now in gone and selected.source.name not in since.columns and selected.column.name != gone[now]
+    }
 
 
 def shape(relation: Relation, selection: Selection) -> tuple[str, ...]:

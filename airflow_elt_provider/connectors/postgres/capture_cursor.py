@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from enum import Enum
 from typing import Final
 
 from airflow_elt_provider.connectors.postgres.catalog import Relation
@@ -13,18 +11,18 @@ from airflow_elt_provider.connectors.postgres.names import literal, meant, quote
 from airflow_elt_provider.connectors.postgres.session import PG_14
 from airflow_elt_provider.core.capture import Cursor
 from airflow_elt_provider.core.checkpoint import CursorPosition
+from airflow_elt_provider.core.cursor_rules import (
+    BEFORE,
+    EVERYTHING,
+    NOTHING,
+    THROUGH,
+    Family,
+    another_scale,
+    does_not_grow,
+    lag_of,
+)
 from airflow_elt_provider.core.plan import Extraction
 from airflow_elt_provider.errors import ConfigurationError
-
-
-class Family(Enum):
-    """How values of a type grow."""
-
-    INTEGER = "integer"
-    FRACTION = "fraction"
-    TIME = "time"
-    TEXT = "text"
-
 
 _FAMILIES: Final = {
     "int2": Family.INTEGER, "int4": Family.INTEGER, "int8": Family.INTEGER, "numeric": Family.FRACTION,
@@ -32,15 +30,7 @@ _FAMILIES: Final = {
     "timestamptz": Family.TIME, "text": Family.TEXT, "varchar": Family.TEXT, "bpchar": Family.TEXT,
     "name": Family.TEXT, "uuid": Family.TEXT,
 }  # fmt: skip
-_DEFAULT_LAG: Final = 300.0
 _SMALLEST: Final = {"int2": -(1 << 15), "int4": -(1 << 31), "int8": -(1 << 63)}
-
-BEFORE: Final = "<"
-THROUGH: Final = "<="
-"""What an ``append`` position keeps in ``window``: whether the rows at its value are still to be read, or were."""
-
-EVERYTHING: Final = "true"
-NOTHING: Final = "false"
 
 
 @dataclass(frozen=True)
@@ -176,13 +166,10 @@ def cursor_column(capture: Cursor, relation: Relation, extraction: Extraction, s
         raise ConfigurationError(f"{extraction.source} has no cursor column {capture.column!r}.", hint=hint)
     family = _FAMILIES.get(column.type.name)
     if family is None:
-        raise ConfigurationError(
-            f"{extraction.source}: cursor column {capture.column!r} is {column.type.declared}, which does not grow.",
-            hint="choose a column of a number, date, timestamp, text or uuid type, or capture='full'",
-        )
+        raise does_not_grow(extraction.source, capture.column, column.type.declared)
     text = family is Family.TEXT and column.type.name != "uuid"
     return CursorColumn(
-        column.name, "text" if text else column.type.name, family, _lag(capture, family, extraction),
+        column.name, "text" if text else column.type.name, family, lag_of(capture, family, extraction.source),
         column.nullable, (column.name,) in relation.unique and not relation.inherited,
         _endless(column.type.name, server_version),
     )  # fmt: skip
@@ -199,20 +186,6 @@ def _endless(type_: str, server_version: int) -> tuple[str, str]:
     return "", ""
 
 
-def _lag(capture: Cursor, family: Family, extraction: Extraction) -> float:
-    lag = capture.lag
-    if lag is None:
-        return _DEFAULT_LAG if family is Family.TIME else 0.0
-    wrong = f"{extraction.source}: lag={lag!r} does not go with cursor column {capture.column!r}."
-    if family is Family.TEXT and lag:
-        raise ConfigurationError(wrong, hint="text and uuid have no distances: leave lag out")
-    if isinstance(lag, timedelta):
-        if family is not Family.TIME:
-            raise ConfigurationError(wrong, hint="the column holds numbers: give the lag as a number")
-        return lag.total_seconds()
-    return float(lag)
-
-
 def same_scale(position: CursorPosition, cursor: CursorColumn, stream: str) -> None:
     """Refuse to compare a checkpoint's value with a column that now has a type of another kind.
 
@@ -220,7 +193,4 @@ def same_scale(position: CursorPosition, cursor: CursorColumn, stream: str) -> N
     """
     before = Family.TEXT if position.type == "text" else _FAMILIES.get(position.type)
     if before is not cursor.family or (position.type == "uuid") != (cursor.type == "uuid"):
-        raise ConfigurationError(
-            f"{stream}: cursor column {cursor.name!r} was {position.type} at the last load, now it is {cursor.type}.",
-            hint="run once with full_refresh=True",
-        )
+        raise another_scale(stream, cursor.name, position.type, cursor.type)

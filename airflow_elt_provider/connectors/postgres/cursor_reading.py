@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
 
-from airflow_elt_provider.connectors.postgres.capture_cursor import EVERYTHING, THROUGH, CursorColumn, Family
+from airflow_elt_provider.connectors.postgres.capture_cursor import CursorColumn
 from airflow_elt_provider.connectors.postgres.catalog import Relation, query_rows
 from airflow_elt_provider.connectors.postgres.names import literal, quoted
 from airflow_elt_provider.connectors.postgres.session import PG_11, PG_14
 from airflow_elt_provider.core.checkpoint import CursorPosition
+from airflow_elt_provider.core.cursor_rules import (
+    EMPTY,
+    EVERYTHING,
+    THROUGH,
+    CursorReading,
+    Family,
+    empty_interval,
+    refuse_unplaced,
+    unfit_bounds,
+)
 from airflow_elt_provider.core.plan import Interval
-from airflow_elt_provider.errors import ConfigurationError, DataError
-
-EMPTY: Final = "0:0"
-"""The fingerprint of no rows."""
-
-
-@dataclass(frozen=True)
-class CursorReading:
-    """What one extract reads.
-
-    :param predicate: which rows; None when there is nothing to read.
-    :param interval: the interval in the column's canonical text.
-    """
-
-    predicate: str | None
-    position: CursorPosition
-    interval: tuple[str, str] | None = None
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,7 +112,7 @@ class CursorReader:
         end = self._end()
         plain = since or CursorPosition(column.name, None, column.type, column.upper_sign)
         if end is None:
-            self._refuse_unplaced(self._ask(f"SELECT count(*) {self._from} AND {column.unordered}")[0])
+            self._placed(self._ask(f"SELECT count(*) {self._from} AND {column.unordered}")[0])
             return CursorReading(None, plain)
         inside = f"{column.from_(since)} AND {column.up_to(end, column.upper_sign)}"
         unplaced, rows, held = self._ask(
@@ -128,7 +120,7 @@ class CursorReader:
             f"count(*) FILTER (WHERE NOT ({column.up_to(end, column.upper_sign)})) "
             f"{self._from} AND ({column.from_(since)} OR {column.unordered})"
         )
-        self._refuse_unplaced(unplaced)
+        self._placed(unplaced)
         sign = ">" if column.upper_sign == "<=" else ">="
         notes = (
             (f"{held} rows with {column.name} {sign} {end} are held back until no row can come late",) if held else ()
@@ -157,13 +149,8 @@ class CursorReader:
             return top
         return str(self._ask(f"SELECT ({self.cursor.lowest(top)})::text")[0])
 
-    def _refuse_unplaced(self, count: int) -> None:
-        if count:
-            column = self.cursor.name
-            raise DataError(
-                f"{count} rows have NULL or -infinity in cursor column {column!r}: mode='append' cannot place them.",
-                hint=f"leave them out with where='{quoted(column)} is not null', or use mode='merge' or capture='full'",
-            )
+    def _placed(self, unplaced: int) -> None:
+        refuse_unplaced(unplaced, self.cursor.name, quoted(self.cursor.name), "NULL or -infinity")
 
     def again(self, since: CursorPosition | None, until: CursorPosition) -> CursorReading:
         """Read the range that an earlier load read, once more."""
@@ -184,16 +171,10 @@ class CursorReader:
         try:
             start, end, ordered = self._ask(f"SELECT {bounds[0]}::text, {bounds[1]}::text, {bounds[0]} < {bounds[1]}")
         except psycopg2.DataError as error:
-            raise ConfigurationError(
-                f"interval=({interval.start!r}, {interval.end!r}) does not fit cursor column {column.name!r}"
-                f" ({column.type}): {str(error).splitlines()[0]}.",
-                hint="give two values of the cursor column, such as ISO 8601 timestamps",
-            ) from error
+            why = str(error).splitlines()[0]
+            raise unfit_bounds((interval.start, interval.end), column.name, column.type, why) from error
         if not ordered:
-            raise ConfigurationError(
-                f"interval=({interval.start!r}, {interval.end!r}) holds nothing: it ends where it begins, or before.",
-                hint="in Airflow 3 '@daily' and manual runs have no data interval: use CronDataIntervalTimetable",
-            )
+            raise empty_interval((interval.start, interval.end))
         plain = position or CursorPosition(column.name, None, column.type)
         return CursorReading(column.between(start, end), plain, (start, end))
 

@@ -11,8 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from airflow_elt_provider.connectors.postgres.exact import Array, Split, can_fail, exact_json, split
-from airflow_elt_provider.connectors.postgres.selection import SelectedColumn
+from airflow_elt_provider.connectors.postgres.exact import can_fail, split
+from airflow_elt_provider.connectors.postgres.selection import SelectedColumn, Selection
+from airflow_elt_provider.connectors.postgres.sieve import Sieve
+from airflow_elt_provider.core.exact_values import Array, Split, exact_json
+from airflow_elt_provider.core.quarantine import Quarantine
 from airflow_elt_provider.core.system_columns import EXACT
 from airflow_elt_provider.core.types import wire_type
 from airflow_elt_provider.errors import DataError
@@ -27,22 +30,41 @@ class Decoder:
 
     A column in which an exceptional value turned up is read as text from then on: the next block would probably fail
     too.
+
+    :param sieve: takes the rows that cannot be decoded.
     """
 
-    def __init__(self, columns: Sequence[SelectedColumn], what: str) -> None:
+    def __init__(self, columns: Sequence[SelectedColumn], what: str, sieve: Sieve | None = None) -> None:
         self._columns, self._what = columns, what
+        self._sieve = sieve if sieve and sieve.quarantine.open else None
         self._names = [column.column.name for column in columns]
         self._as_text = {at for at, column in enumerate(columns) if column.override is not None}
         self._doubtful = {at for at, column in enumerate(columns) if can_fail(column.column.type)} - self._as_text
+
+    @classmethod
+    def of(cls, selection: Selection, what: str, quarantine: Quarantine) -> Decoder:
+        """Return what decodes a selection's rows, and sets aside what it cannot."""
+        sieve = Sieve(selection.columns, what, quarantine.what, quarantine, selection.schema.primary_key)
+        return cls(selection.columns, what, sieve)
 
     def batches(self, blocks: Iterator[bytes]) -> Iterator[pa.RecordBatch]:
         """Decode every block.
 
         :raises DataError: for a value that does not fit the type that ``column_types`` gives its column, and for text
-            that is not UTF-8.
+            that is not UTF-8, unless the sieve takes the row.
         """
         for block in blocks:
-            yield from self._decode(block)
+            if self._sieve is None:
+                yield from self._decode(block)
+            else:
+                yield from self._sifted(block, self._sieve)
+
+    def _sifted(self, block: bytes, sieve: Sieve) -> list[pa.RecordBatch]:
+        try:
+            return list(self._decode(block))
+        except (DataError, pa.ArrowInvalid):
+            raw = self._read(block, set(), {name: pa.binary() for name in self._names})
+            return [self._finish(sieve.sift(batch)) for batch in raw.combine_chunks().to_batches()]
 
     def _decode(self, block: bytes) -> Iterator[pa.RecordBatch]:
         try:
@@ -53,8 +75,8 @@ class Decoder:
         for batch in table.combine_chunks().to_batches():
             yield self._finish(batch)
 
-    def _read(self, block: bytes, as_text: set[int]) -> pa.Table:
-        types = {name: self._csv_type(at, as_text) for at, name in enumerate(self._names)}
+    def _read(self, block: bytes, as_text: set[int], types: dict[str, pa.DataType] | None = None) -> pa.Table:
+        types = types or {name: self._csv_type(at, as_text) for at, name in enumerate(self._names)}
         # One block, not several small ones: a row must not straddle two.
         # Without threads: beside a server that formats rows on one core, they cost more than they gain.
         read = csv.ReadOptions(column_names=self._names, block_size=len(block) + _MANY, use_threads=False)

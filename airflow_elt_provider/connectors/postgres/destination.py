@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from psycopg2 import errors
 
+from airflow_elt_provider.connectors.postgres import comparing
 from airflow_elt_provider.connectors.postgres import destination_catalog as catalog
 from airflow_elt_provider.connectors.postgres import destination_staging as staging
 from airflow_elt_provider.connectors.postgres.destination_session import Observe, PostgresServer, PostgresSession
@@ -20,14 +21,17 @@ from airflow_elt_provider.connectors.postgres.dialect import PostgresDialect
 from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
 from airflow_elt_provider.connectors.postgres.snapshot import server_identity
 from airflow_elt_provider.core.checkpoint import Checkpoint
+from airflow_elt_provider.core.comparison_sql import ComparisonWords
 from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.evolve import Evolution, evolve
 from airflow_elt_provider.core.load import Load
-from airflow_elt_provider.core.protocols import Capabilities, Commit, Stage
+from airflow_elt_provider.core.protocols import Capabilities, Commit, ComparedTable, Stage
 from airflow_elt_provider.core.publish import Publication
 from airflow_elt_provider.core.receipt import Receipt
+from airflow_elt_provider.core.schema import TableSchema
 from airflow_elt_provider.core.state import read_checkpoint, read_receipt, read_receipts
+from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import (
     ConfigurationError,
     DataError,
@@ -146,7 +150,7 @@ class PostgresDestination:
         """Make our own tables where they are missing, those of a stream too."""
         del stream
         # Asked first: even IF NOT EXISTS wants the privilege to create.
-        if not catalog.has_state(session):
+        if not catalog.has_whole_state(session):
             for sql in self.dialect(session).state_tables():
                 session.execute(sql)
 
@@ -291,6 +295,31 @@ class PostgresDestination:
     def cancel(self) -> None:
         """Cancel what runs on the server; safe from another thread."""
         self._server.cancel()
+
+    # --- looking ---
+
+    def preview(self, load: Load) -> Evolution:
+        """Return the DDL that a load needs, doing nothing."""
+        catalog.refuse_long_columns(load)
+        with self._server.session(f"looking at {load.target}") as session:
+            place = catalog.find(session, load.target)
+            return evolve(self.dialect(session), _at(load, place), catalog.describe(session, place))
+
+    @contextmanager
+    def compared(self, target: TableRef, schema: TableSchema) -> Iterator[ComparedTable]:
+        """Open one snapshot of a target, to be compared with its source."""
+        with self._server.session(f"comparing {target}") as session:
+            self._hold_still(session)
+            yield comparing.target_table(session, target, schema, self._words(session))
+
+    def _hold_still(self, session: PostgresSession) -> None:
+        """Let the session's transaction see one state of the database."""
+        session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def _words(self, session: PostgresSession) -> ComparisonWords:
+        """Return how this server is asked."""
+        own = comparing.own_tongue(session.server_version, session.query)
+        return comparing.PostgresWords(self.dialect(session), session.server_version, own)
 
     # --- inside ---
 

@@ -37,9 +37,9 @@ SELECT pg_catalog.current_database(), coalesce((
     WHERE c.oid = pg_catalog.to_regclass({_AT})), pg_catalog.current_schema())""")
 _SCHEMA: Final = Sql(f"SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = {_AT}")
 _STATE: Final = Sql(f"""
-SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = {_AT} AND c.relname IN ('checkpoints', 'receipts', 'staging')""")
-STATE_TABLES: Final = 3
+SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = {_AT} AND c.relname IN ('checkpoints', 'receipts', 'staging', 'sync_log')""")
+_STATE_TABLES: Final = frozenset({"checkpoints", "receipts", "staging"})
 _LISTENED: Final = Sql(f"""
 SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE contype = 'f' AND confrelid = {_AT})
     OR EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = {_AT} AND NOT tgisinternal)
@@ -114,7 +114,16 @@ def has_schema(session: PostgresSession, name: str) -> bool:
 
 def has_state(session: PostgresSession) -> bool:
     """Whether our own tables are there."""
-    return int(session.query(_STATE, (PostgresDialect.state_schema,))[0][0]) == STATE_TABLES
+    return _state(session) >= _STATE_TABLES
+
+
+def has_whole_state(session: PostgresSession) -> bool:
+    """Whether our own tables are there, and the sync log."""
+    return _state(session) >= {*_STATE_TABLES, "sync_log"}
+
+
+def _state(session: PostgresSession) -> set[str]:
+    return {name for (name,) in session.query(_STATE, (PostgresDialect.state_schema,))}
 
 
 def refuse_long_columns(load: Load) -> None:

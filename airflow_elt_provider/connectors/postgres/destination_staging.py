@@ -44,6 +44,8 @@ def fill(session: PostgresSession, dialect: PostgresDialect, load: Load, stage: 
     name = choose_name(session, load)
     session.execute(dialect.create_staging(load, name))
     rows = copy(session, dialect, load, name, stage)
+    if load.manifest.has_ops:
+        session.execute(dialect.analyze_staging(name))
     session.execute(dialect.register_staging(), (name, load.load_id, rows))
     return name
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+import pyarrow as pa
+
 from airflow_elt_provider.connectors.postgres import destination_types as types
 from airflow_elt_provider.connectors.postgres.names import literal
 from airflow_elt_provider.core.dialect import Dialect, Fit, Sql
@@ -15,6 +17,8 @@ from airflow_elt_provider.core.system_columns import EXACT, LOAD_ID
 from airflow_elt_provider.core.table_ref import TableRef
 
 PG_11: Final = 110_000
+NO_DAY: Final = "^(0000-|[0-9]{4}-(00-|[0-9]{2}-00|02-(29|3)|(04|06|09|11)-31))[^B]*$"
+"""Exceptional dates that no calendar has (MySQL keeps them): pattern of their text. BC ones are PostgreSQL's own."""
 
 
 def may_become_target(staging: str) -> bool:
@@ -49,6 +53,10 @@ class PostgresDialect(Dialect):
     def ordered(self, expression: str, type_: str) -> str:
         """Return an expression that sorts as sources do: text by its bytes, whatever the database's collation."""
         return f'{expression} COLLATE "C"' if types.is_collated(type_) else expression
+
+    def md5(self, expression: str) -> str:
+        """Return the MD5 of a text's UTF-8 bytes; PostgreSQL alone would take those of the database's encoding."""
+        return f"md5(convert_to({expression}, 'UTF8'))"
 
     # --- staging ---
 
@@ -102,6 +110,10 @@ class PostgresDialect(Dialect):
         columns = self.columns(column for column, _ in self.staging_columns(load))
         return Sql(f"COPY {self.staging_table(name)} ({columns}) FROM STDIN (FREEZE)")
 
+    def analyze_staging(self, name: str) -> Sql:
+        """Return ANALYZE: of a condition on ``_elt_op`` the planner would expect next to no rows, and nest loops."""
+        return Sql(f"ANALYZE {self.staging_table(name)}")
+
     def drop_staging(self, name: str) -> Sql:
         """Return DROP TABLE IF EXISTS."""
         return Sql(f"DROP TABLE IF EXISTS {self.staging_table(name)}")
@@ -111,7 +123,10 @@ class PostgresDialect(Dialect):
         own, type_ = f"_elt_r.{self.quote(column.name)}", self.column_type(column)
         if not exact or column.format or type_ == self.text_type:
             return own
-        return f"coalesce({own}, {self.cast(self.exact_text(column), type_)})"
+        text = self.exact_text(column)
+        if pa.types.is_date(column.type) or pa.types.is_timestamp(column.type):
+            text = f"CASE WHEN {text} !~ '{NO_DAY}' THEN {text} END"
+        return f"coalesce({own}, {self.cast(text, type_)})"
 
     def exact_text(self, column: Column) -> str:
         """Return an exceptional value as text."""
@@ -126,6 +141,10 @@ class PostgresDialect(Dialect):
             "load_id text NOT NULL, rows bigint NOT NULL, created_at timestamp with time zone NOT NULL)"
         )
         return (*super().state_tables(), Sql(staging))
+
+    def sync_log(self) -> Sql:
+        """Return the DDL of the sync log; views have no IF NOT EXISTS."""
+        return Sql(f"CREATE OR REPLACE VIEW {self.state('sync_log')} AS {self._logged(self.state('receipts'))}")
 
     def register_staging(self) -> Sql:
         """Registration of a staging table: name, load id and rows bound."""

@@ -6,23 +6,27 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 
 import pyarrow as pa
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
 
-from airflow_elt_provider.connectors.postgres.additions import Additions, find_additions, shape
+from airflow_elt_provider.connectors.postgres.additions import Additions, find_additions, find_renamed, shape
 from airflow_elt_provider.connectors.postgres.capture_cursor import CursorColumn, cursor_column, same_scale
 from airflow_elt_provider.connectors.postgres.catalog import KINDS, Relation, query_rows
 from airflow_elt_provider.connectors.postgres.copy_stream import CopyStream
-from airflow_elt_provider.connectors.postgres.cursor_reading import CursorReader, CursorReading
+from airflow_elt_provider.connectors.postgres.cursor_reading import CursorReader
 from airflow_elt_provider.connectors.postgres.decode import Decoder
+from airflow_elt_provider.connectors.postgres.epoch import read_policies
 from airflow_elt_provider.connectors.postgres.ranges import ranges
 from airflow_elt_provider.connectors.postgres.selection import Selection, select_columns
 from airflow_elt_provider.core.capture import Cursor
 from airflow_elt_provider.core.checkpoint import CursorPosition, Position
-from airflow_elt_provider.core.modes import WriteMode
+from airflow_elt_provider.core.cursor_rules import CursorReading
+from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.plan import Extraction
 from airflow_elt_provider.core.protocols import ChangeSet
+from airflow_elt_provider.core.quarantine import Quarantine
 from airflow_elt_provider.errors import ConfigurationError
 
 
@@ -62,12 +66,16 @@ class Reading:
             extraction.capture.name, relation.identity, selection.schema.primary_key, selection.names,
             relation.last_column, CursorPosition(cursor.name, None, cursor.type) if cursor else None,
             appends=extraction.mode is WriteMode.APPEND, shape=shape(relation, selection),
+            policies=read_policies(connection, relation),
         )  # fmt: skip
         if since:
             since.refuse_change(position, extraction.stream)
-        notes = selection.notes + ((_ROW_SECURITY,) if relation.row_security else ())
+            _refuse_hidden(extraction, since, position)
+        notes = selection.notes + ((ROW_SECURITY,) if relation.row_security else ())
         if cursor is None:
-            return cls(connection, relation, extraction, selection, position, "true", notes=notes)
+            renamed = find_renamed(relation, selection, since) if since else {}
+            additions = Additions(renamed=renamed)
+            return cls(connection, relation, extraction, selection, position, "true", None, additions, notes)
         additions = Additions()
         if since and not until and not extraction.interval:
             additions = find_additions(connection, relation, selection, since, _where(extraction))
@@ -90,16 +98,15 @@ class Reading:
         self, connection: Connection, share: str, cancel: Callable[[Connection], None]
     ) -> Iterator[Iterator[pa.RecordBatch]]:
         """Give the rows of one share as batches; what still runs when the context ends is stopped."""
-        what = f"reading {self.extraction.source}"
         rows = f"SELECT {self.selection.expressions} FROM {self.relation.from_item} WHERE {share}"
-        copy = CopyStream(connection, f"COPY ({rows}) TO STDOUT (FORMAT csv)", what, cancel)
-        batches = _batches(copy, Decoder(self.selection.columns, what))
-        try:
+        what = f"reading {self.extraction.source}"
+        with copied(connection, rows, Decoder.of(self.selection, what, self.quarantine), what, cancel) as batches:
             yield batches
-        finally:
-            with suppress(ValueError):  # a thread is inside it still: stopping the copy ends that
-                batches.close()
-            copy.stop()
+
+    @cached_property
+    def quarantine(self) -> Quarantine:
+        """Where rows go that cannot be read."""
+        return Quarantine.of(self.extraction)
 
     def change_set(self, streams: Sequence[Iterator[pa.RecordBatch]], note: str) -> ChangeSet:
         """Say what the streams hold."""
@@ -110,6 +117,7 @@ class Reading:
             cursor=self.selection.target_name(capture.column) if isinstance(capture, Cursor) else "",
             backfill=self.additions.backfill, interval=self.interval, facts=self._facts(),
             notes=(*self.notes, *([note] if note else [])), as_of=self._as_of(),
+            quarantine=self.quarantine, renamed=self.additions.renamed,
         )  # fmt: skip
 
     def _as_of(self) -> str:
@@ -124,7 +132,37 @@ class Reading:
         }  # fmt: skip
 
 
-_ROW_SECURITY = "row security hides rows of this table from the connection's user: rows it may not see count as absent"
+@contextmanager
+def copied(
+    connection: Connection, rows: str, decoder: Decoder, what: str, cancel: Callable[[Connection], None]
+) -> Iterator[Iterator[pa.RecordBatch]]:
+    """Give a query's rows as batches; what still runs when the context ends is stopped."""
+    copy = CopyStream(connection, f"COPY ({rows}) TO STDOUT (FORMAT csv)", what, cancel)
+    batches = _batches(copy, decoder)
+    try:
+        yield batches
+    finally:
+        with suppress(ValueError):  # a thread is inside it still: stopping the copy ends that
+            batches.close()
+        copy.stop()
+
+
+ROW_SECURITY = "row security hides rows of this table from the connection's user: rows it may not see count as absent"
+
+
+def _refuse_hidden(extraction: Extraction, since: Position, now: Position) -> None:
+    """Refuse to take rows for deleted that a new policy hides.
+
+    :raises ConfigurationError: names the table.
+    """
+    takes_away = extraction.deletes is not DeleteMode.IGNORE or extraction.mode is WriteMode.REPLACE
+    if takes_away and now.policies and now.policies != since.policies:
+        raise ConfigurationError(
+            f"{extraction.source}: row security hides rows from this connection's user, by other policies than at the "
+            "last load: rows that it may not see would count as deleted.",
+            hint="let the user see all rows (a policy for it, or ALTER ROLE ... BYPASSRLS); or run once with "
+            "full_refresh=True, if they are meant to go",
+        )
 
 
 def _where(extraction: Extraction) -> str:

@@ -96,6 +96,7 @@ def _selected(source: SourceColumn, extraction: Extraction) -> SelectedColumn:
 def _refuse_unknown(extraction: Extraction, known: list[str]) -> None:
     asked: list[tuple[str, Iterable[str]]] = [
         ("columns", extraction.columns or ()), ("exclude_columns", extraction.exclude_columns),
+        ("hash_columns", extraction.hash_columns), ("redact_columns", extraction.redact_columns),
         ("rename", extraction.rename), ("column_types", extraction.column_types),
         ("primary_key", extraction.primary_key or ()),
     ]  # fmt: skip

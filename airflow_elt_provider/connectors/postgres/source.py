@@ -5,17 +5,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 
+import pyarrow as pa
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
 
-from airflow_elt_provider.connectors.postgres import session, snapshot
-from airflow_elt_provider.connectors.postgres.catalog import query_rows
+from airflow_elt_provider.connectors.postgres import comparing, measuring, session, snapshot
+from airflow_elt_provider.connectors.postgres.capture_wal import LogCapture
+from airflow_elt_provider.connectors.postgres.catalog import Relation, query_rows
+from airflow_elt_provider.connectors.postgres.fingerprint_reading import change_set, compare
+from airflow_elt_provider.connectors.postgres.first_load import PortionSizes, in_portions
 from airflow_elt_provider.connectors.postgres.names import meant
 from airflow_elt_provider.connectors.postgres.reading import Reading
 from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
+from airflow_elt_provider.connectors.postgres.xmin_reading import xmin_reading
+from airflow_elt_provider.core.capture import Fingerprint, Wal, Xmin
 from airflow_elt_provider.core.checkpoint import Position
 from airflow_elt_provider.core.plan import Extraction
-from airflow_elt_provider.core.protocols import ChangeSet, Memory
+from airflow_elt_provider.core.protocols import ChangeSet, ComparedTable, Measured, Memory
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import ConfigurationError, TransientError
 
@@ -30,10 +37,12 @@ class PostgresSource:
     """Reads tables, views and queries of one database, each under one snapshot.
 
     :class:`airflow_elt_provider.core.protocols.Source` says what the methods promise.
+
+    :param portions: when and how the first load of ``fingerprint`` goes portion by portion.
     """
 
-    def __init__(self, settings: PostgresSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: PostgresSettings, portions: PortionSizes = PortionSizes()) -> None:  # noqa: B008
+        self._settings, self._portions = settings, portions
         self._live: set[Connection] = set()
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
@@ -49,28 +58,84 @@ class PostgresSource:
 
         The streams are to be drained before the context ends: it closes the connections and stops what still runs.
         """
-        del memory
+        if isinstance(extraction.capture, Wal):
+            return self._followed(extraction, since)
+        if isinstance(extraction.capture, Fingerprint):
+            return self._compared(extraction, since, memory)
         return self._changes(extraction, since, until)
 
     @contextmanager
     def _changes(self, extraction: Extraction, since: Position | None, until: Position | None) -> Iterator[ChangeSet]:
+        with self._opened(extraction) as (stack, connection, relation):
+            with session.translate(f"reading {extraction.source}"):
+                if isinstance(extraction.capture, Xmin):
+                    reading: Reading = xmin_reading(connection, relation, extraction, since)
+                else:
+                    reading = Reading.plan(connection, relation, extraction, since, until)
+                streams, note = self._streams(stack, reading)
+            yield reading.change_set(streams, note)
+
+    @contextmanager
+    def _compared(self, extraction: Extraction, since: Position | None, memory: Memory | None) -> Iterator[ChangeSet]:
+        with self._opened(extraction) as (stack, connection, relation):
+            with session.translate(f"comparing {extraction.source}"):
+                comparison = compare(connection, relation, extraction, since, memory)
+                first = in_portions(comparison, self._portions, self._cancel_one)
+                streams = partial(self._streams, stack)
+                changes = first.changes() if first else change_set(comparison, stack, streams, self._cancel_one)
+            yield changes
+
+    @contextmanager
+    def _opened(self, extraction: Extraction) -> Iterator[tuple[ExitStack, Connection, Relation]]:
         self._cancelled.clear()
         with ExitStack() as stack:
             connection = stack.enter_context(self._session())
-            relation = snapshot.open_relation(connection, extraction)
-            with session.translate(f"reading {extraction.source}"):
-                reading = Reading.plan(connection, relation, extraction, since, until)
-                shares, note = reading.shares()
-                connections = [connection]
-                if len(shares) > 1:
-                    name = snapshot.export(connection)
-                    connections += [stack.enter_context(self._joined(name)) for _ in shares[1:]]
-                self._refuse_cancelled(extraction)
-            streams = [
-                stack.enter_context(reading.stream(connection, share, self._cancel_one))
-                for connection, share in zip(connections, shares, strict=False)
-            ]
-            yield reading.change_set(streams, note)
+            yield stack, connection, snapshot.open_relation(connection, extraction)
+
+    def _streams(self, stack: ExitStack, reading: Reading) -> tuple[Sequence[Iterator[pa.RecordBatch]], str]:
+        """Open the streams of a reading, each on a connection of its own, and return them with a note."""
+        shares, note = reading.shares()
+        connections = [reading.connection]
+        if len(shares) > 1:
+            name = snapshot.export(reading.connection)
+            connections += [stack.enter_context(self._joined(name)) for _ in shares[1:]]
+        self._refuse_cancelled(reading.extraction)
+        streams = [
+            stack.enter_context(reading.stream(connection, share, self._cancel_one))
+            for connection, share in zip(connections, shares, strict=False)
+        ]
+        return streams, note
+
+    @contextmanager
+    def log_changes(self, asked: Sequence[tuple[Extraction, Position | None]]) -> Iterator[Sequence[ChangeSet]]:
+        """Read one slot's log once for several tables, each since its own position; drain them in order.
+
+        :raises ConfigurationError: for a server, role, table or publication with which the log cannot be read.
+        """
+        self._cancelled.clear()
+        with LogCapture(self._settings, self._session, self._cancel_one).changes(asked) as found:
+            self._refuse_cancelled(asked[0][0])
+            yield found
+
+    @contextmanager
+    def _followed(self, extraction: Extraction, since: Position | None) -> Iterator[ChangeSet]:
+        with self.log_changes([(extraction, since)]) as found:
+            yield found[0]
+
+    @contextmanager
+    def compared(self, extraction: Extraction) -> Iterator[ComparedTable]:
+        """Open one snapshot of what an extraction reads, to be compared with a target.
+
+        :raises ConfigurationError: for a missing table, column or privilege.
+        """
+        self._cancelled.clear()
+        with self._session() as connection:
+            yield comparing.source_table(connection, extraction)
+
+    def measure(self, extraction: Extraction, predicate: str) -> Measured:
+        """Say how many rows and bytes a predicate would have an extract read."""
+        with self._session() as connection:
+            return measuring.measure(connection, extraction, predicate)
 
     def tables(self, schema: str) -> Sequence[TableRef]:
         """List the tables (partitions apart) and materialized views of a schema, by name.
@@ -103,8 +168,8 @@ class PostgresSource:
             connection.close()
 
     @contextmanager
-    def _session(self) -> Iterator[Connection]:
-        connection = session.connect(self._settings)
+    def _session(self, settings: PostgresSettings | None = None) -> Iterator[Connection]:
+        connection = session.connect(settings or self._settings)
         with self._lock:
             self._live.add(connection)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -52,16 +53,24 @@ class Described:
 
 
 def describe(session: SnowflakeSession, dialect: SnowflakeDialect, load: Load) -> Described | None:
-    """Return the target; None while there is none, or none that the role sees."""
+    """Return the target of a load; None while there is none, or none that the role sees."""
+    base = load.manifest.base_position
+    before = (*(base.columns if base else ()), *load.manifest.renamed.values())
+    known = (*before, *load.manifest.schema.names)
+    return describe_table(session, dialect, load.target, known)
+
+
+def describe_table(
+    session: SnowflakeSession, dialect: SnowflakeDialect, target: TableRef, known: Sequence[str]
+) -> Described | None:
+    """Return a table with its columns spelled as those that are known; None while there is none."""
     try:
-        names, rows = session.table(f"DESCRIBE TABLE {dialect.table(load.target)}")
+        names, rows = session.table(f"DESCRIBE TABLE {dialect.table(target)}")
     except ProgrammingError as error:
         if not missing(error):
             raise
         return None
-    base = load.manifest.base_position
-    known = (*(base.columns if base else ()), *RESERVED, *load.manifest.schema.names)
-    spelling = {dialect.fold(name): name for name in known}
+    spelling = {dialect.fold(name): name for name in (*RESERVED, *known)}
     found = [dict(zip(names, row, strict=True)) for row in rows]
     columns = {str(row["name"]): spelled(str(row["type"])) for row in found}
     masked = {str(row["name"]) for row in found if row.get("policy name")}

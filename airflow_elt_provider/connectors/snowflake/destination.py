@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
@@ -12,19 +13,23 @@ from snowflake.connector.errors import Error as DriverError
 from snowflake.connector.errors import ProgrammingError
 
 from airflow_elt_provider.connectors.snowflake import catalog, locations, refusals, retyping, staging
+from airflow_elt_provider.connectors.snowflake.comparing import SnowflakeWords
 from airflow_elt_provider.connectors.snowflake.dialect import SnowflakeDialect
 from airflow_elt_provider.connectors.snowflake.session import Observe, SnowflakeAccount, SnowflakeSession
 from airflow_elt_provider.connectors.snowflake.settings import SnowflakeSettings
 from airflow_elt_provider.connectors.snowflake.writes import SnowflakeWrites
 from airflow_elt_provider.core.checkpoint import Checkpoint
+from airflow_elt_provider.core.comparison_sql import sql_table
 from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.drift import SchemaChange
-from airflow_elt_provider.core.evolve import evolve
+from airflow_elt_provider.core.evolve import Evolution, evolve
 from airflow_elt_provider.core.load import Load
-from airflow_elt_provider.core.protocols import Capabilities, Commit, Stage
+from airflow_elt_provider.core.protocols import Capabilities, Commit, ComparedTable, Stage
 from airflow_elt_provider.core.publish import Publication
 from airflow_elt_provider.core.receipt import Receipt
+from airflow_elt_provider.core.schema import TableSchema
 from airflow_elt_provider.core.state import read_checkpoint, read_receipt, read_receipts
+from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import (
     DataError,
     EltError,
@@ -132,6 +137,7 @@ class SnowflakeDestination:
         # Asked first: even IF NOT EXISTS wants the privilege to create. The checkpoint is made last.
         if stream not in self._begun and not catalog.exists(session, self.dialect.checkpoints(stream)):
             self._create(session, self.dialect.receipts_table(), self.dialect.own_schema)
+            session.execute(self.dialect.sync_log())
             session.execute(self.dialect.checkpoint_table(stream))
 
     def _create(self, session: SnowflakeSession, sql: Sql | str, schema: Sql) -> None:
@@ -154,6 +160,24 @@ class SnowflakeDestination:
                     raise
                 log.info("somebody else was first (%s), looking again", " ".join(str(error).split()))
         return work()
+
+    # --- looking ---
+
+    def preview(self, load: Load) -> Evolution:
+        """Return the DDL that a load needs, doing nothing."""
+        refusals.refuse_names(self.dialect, load)
+        refusals.refuse_options(load)
+        with self._account.session(f"looking at {load.target}") as session:
+            found = catalog.describe(session, self.dialect, load)
+            return evolve(self.dialect, load, found.table if found else None)
+
+    @contextmanager
+    def compared(self, target: TableRef, schema: TableSchema) -> Iterator[ComparedTable]:
+        """Open a target, to be compared with its source; each statement sees what is committed when it begins."""
+        with self._account.session(f"comparing {target}") as session:
+            found = catalog.describe_table(session, self.dialect, target, schema.names)
+            table = found.table if found else None
+            yield sql_table(SnowflakeWords(self.dialect), target, schema, table, session.query)
 
     # --- ingest ---
 

@@ -45,6 +45,8 @@ class SnowflakeDialect(Dialect):
     seeded: ClassVar[bool] = True
     now: ClassVar[str] = "CURRENT_TIMESTAMP()"
     state_schema: ClassVar[str] = "_ELT"
+    whole_type: ClassVar[str] = "NUMBER(19,0)"
+    double_type: ClassVar[str] = "FLOAT"
 
     def __init__(self, database: str, schema: str = "PUBLIC", *, exact: bool = False) -> None:
         self._database, self._schema, self.exact = database, schema, exact
@@ -186,7 +188,7 @@ class SnowflakeDialect(Dialect):
         """Return CREATE TABLE without a key; see the class."""
         del key
         transient = "TRANSIENT " if options.get("transient") else ""
-        lines = ", ".join(f"{self.quote(name)} {type_}" for name, type_ in columns)
+        lines = ", ".join(self.declared(name, type_) for name, type_ in columns)
         cluster, days = options.get("cluster_by"), options.get("data_retention_days")
         return Sql(
             f"CREATE {transient}TABLE IF NOT EXISTS {self.table(ref)} ({lines})"
@@ -243,6 +245,10 @@ class SnowflakeDialect(Dialect):
             f"updated {number}, deleted {number}, receipt {text}, committed_at {self.timestamp_type}"
         )
         return Sql(f"CREATE TABLE IF NOT EXISTS {self.state('receipts')} ({columns})")
+
+    def json_text(self, document: str, name: str) -> str:
+        """Return a member of a JSON document as text."""
+        return self.cast(f"GET(PARSE_JSON({document}), {self.literal(name)})", self.text_type)
 
     def checkpoint_table(self, stream: str) -> Sql:
         """Return what makes a stream's checkpoint, with its row in it: one statement, one transaction."""

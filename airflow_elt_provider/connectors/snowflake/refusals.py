@@ -63,6 +63,15 @@ def refuse_masked(load: Load, evolution: Evolution, found: Described) -> None:
                 "masking policy hides it, which a new column would not have.",
                 hint=f"change it by hand, or leave it: on_schema_drift={{{change.drift.value!r}: 'freeze'}}",
             )
+    for change in evolution.changes:
+        moves = change.drift is DriftClass.RENAMED and change.done is DriftAction.EVOLVE
+        if moves and change.before in found.masked:
+            raise ConfigurationError(
+                f"{load.target}: column {change.before!r} was renamed to {change.column!r}, and a masking policy hides "
+                "it, which a new column would not have.",
+                hint=f"keep its name: rename={{{change.column!r}: {change.before!r}}}, or add the new column with its "
+                "policy by hand",
+            )
 
 
 def copied(evolution: Evolution) -> list[str]:

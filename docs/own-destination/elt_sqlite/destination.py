@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_elt_provider.core.checkpoint import Checkpoint
+from airflow_elt_provider.core.comparison_sql import sql_table
 from airflow_elt_provider.core.connection import ConnectionParts
 from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.drift import SchemaChange
-from airflow_elt_provider.core.evolve import TargetTable, evolve
+from airflow_elt_provider.core.evolve import Evolution, TargetTable, evolve
 from airflow_elt_provider.core.load import Load
-from airflow_elt_provider.core.protocols import Capabilities, Commit, Stage
+from airflow_elt_provider.core.protocols import Capabilities, Commit, ComparedTable, Stage
 from airflow_elt_provider.core.publish import Publication
 from airflow_elt_provider.core.receipt import Receipt
+from airflow_elt_provider.core.schema import TableSchema
 from airflow_elt_provider.core.state import read_checkpoint, read_receipt, read_receipts
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import ConfigurationError, TransientError
 from airflow_elt_provider.formats.parquet import fetched, read_batches
+from elt_sqlite.comparing import SqliteWords
 from elt_sqlite.dialect import SqliteDialect
 
 DIALECT: Final = SqliteDialect()
@@ -136,12 +141,36 @@ class SqliteDestination:
     def cancel(self) -> None:
         """Nothing runs elsewhere."""
 
+    # --- looking: for `elt plan` and `elt reconcile` ---
+
+    def preview(self, load: Load) -> Evolution:
+        """Return the DDL that a load needs, doing nothing."""
+        with self._reading() as session:
+            return evolve(DIALECT, load, _describe(session, load.target))
+
+    @contextmanager
+    def compared(self, target: TableRef, schema: TableSchema) -> Iterator[ComparedTable]:
+        """Open a target, to be compared with its source."""
+        with self._reading() as session:
+            session.query(Sql("BEGIN"))
+            found = _describe(session, target)
+            yield sql_table(SqliteWords(DIALECT), target, schema, found, session.query)
+
     # --- inside ---
+
+    @contextmanager
+    def _reading(self) -> Iterator[SqliteSession]:
+        """Open the file to read; one that is not there reads like an empty one."""
+        name = f"file:{self._path}?mode=ro" if Path(self._path).exists() else ":memory:"
+        with closing(sqlite3.connect(name, uri=True, timeout=60.0, isolation_level=None)) as connection:
+            connection.create_function("md5", 1, _md5, deterministic=True)
+            yield SqliteSession(connection, self._observe)
 
     @contextmanager
     def _transaction(self) -> Iterator[SqliteSession]:
         """Wait for the one writer's place, commit what the block does, or roll it back."""
         with closing(sqlite3.connect(self._path, timeout=60.0, isolation_level=None)) as connection:
+            connection.create_function("md5", 1, _md5, deterministic=True)
             session = SqliteSession(connection, self._observe)
             try:
                 session.execute(Sql("BEGIN IMMEDIATE"))
@@ -163,6 +192,10 @@ class SqliteDestination:
 def file_of(connection: ConnectionParts) -> str:
     """Return the file that a connection names, for the command line."""
     return connection.host or f"/{connection.schema}"
+
+
+def _md5(text: str | None) -> str | None:
+    return None if text is None else hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _drop(session: SqliteSession, names: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ class SqliteDialect(Dialect):
 
     text_type: ClassVar[str] = "TEXT"
     timestamp_type: ClassVar[str] = "TEXT"
+    double_type: ClassVar[str] = "REAL"
     now: ClassVar[str] = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
 
     # --- names: SQLite has no schemas ---
@@ -32,6 +34,14 @@ class SqliteDialect(Dialect):
     def state_tables(self) -> tuple[Sql, ...]:
         """Return the DDL of our own tables."""
         return super().state_tables()[1:]
+
+    def json_text(self, document: str, name: str) -> str:
+        """Return a member of a JSON document as text."""
+        return f"json_extract({document}, '$.{name}')"
+
+    def iso_instant(self, expression: str) -> str:
+        """Return an instant as `now` gives it."""
+        return f"strftime('%Y-%m-%d %H:%M:%f', {expression})"
 
     # --- types ---
 
@@ -79,6 +89,18 @@ class SqliteDialect(Dialect):
         own = f"_elt_r.{self.quote(column.name)}"
         is_text = self.column_type(column).endswith("TEXT")
         return f"coalesce({own}, {self.exact_text(column)})" if exact and is_text else own
+
+    # --- moments, as text of one form, so that they sort ---
+
+    def instant(self, moment: datetime) -> str:
+        """Return a moment as the files' timestamps become text."""
+        return f"'{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}Z'"
+
+    def moment(self, column: Column, expression: str) -> str:
+        """Return a date or a timestamp as a moment in UTC."""
+        if pa.types.is_date(column.type):
+            return f"{expression} || ' 00:00:00.000000Z'"
+        return expression if column.type.tz else f"{expression} || 'Z'"
 
     def exact_text(self, column: Column) -> str:
         """Return an exceptional value as text."""

@@ -60,11 +60,14 @@ class Files:
         """Run a sync; without a run id a new run each time."""
         path = path or f"{self.path}/*.csv"
         of_merging = {name: parameters.pop(name) for name in _MERGING & set(parameters)}
+        keys = parameters.pop("keys", {})
+        if "max_quarantined_rows" in parameters:
+            of_merging["max_quarantined_rows"] = parameters["max_quarantined_rows"]
         what = extraction(stream=f"files->{target}", path=path, **parameters)
         into = merging(target_table=target, **of_merging)
         run = RunIdentity("tests", run_id or f"run {next(self.runs)}", "sync")
         stage = LocalStage(self.folder / "stage")
-        return Sync(what, into, run, self.source, stage, self.destination).execute()
+        return Sync(what, into, run, self.source, stage, self.destination, keys).execute()
 
     def lake(self, sql: str) -> list[tuple[Any, ...]]:
         """Look into DuckDB."""

@@ -14,16 +14,23 @@ import pytest
 import sqlglot
 
 from airflow_elt_provider.connectors.hologres.destination import HologresDestination
+from airflow_elt_provider.core.buckets import BucketKind, Buckets
 from tests.connectors.staged_loads import Loads
 
 GOLDEN = Path(__file__).parent / "golden"
 COLUMNS = ("id bigint", "name text", "amount decimal(12,2)", "at timestamptz")
 OPTIONS = {"orientation": "column", "distribution_key": ["id"], "bitmap_columns": ["name"]}
+CHANGE = {
+    "ops": [("p0", (1, "w", None, None)), ("b", (0,)), ("k", (3,))], "unchanged": (("amount", "at"),),
+    "buckets": Buckets(BucketKind.RANGE, ("id",), 64), "max_delete_ratio": 1,
+}  # fmt: skip
 STORIES = {
     "merge": ({"mode": "merge"}, {"mode": "merge"}),
     "append": ({"mode": "append"}, {"mode": "append"}),
     "replace": ({"mode": "replace", "complete": True}, {"mode": "replace", "complete": True}),
     "soft-deletes": ({"deletes": "soft", "complete": True}, {"deletes": "soft", "complete": True}),
+    "changes": ({"deletes": "hard", "complete": True}, {"deletes": "hard", **CHANGE}),
+    "guarded-changes": ({"deletes": "soft", "complete": True}, {"deletes": "soft", **CHANGE}),
     "guarded-merge": ({"mode": "merge"}, {"mode": "merge"}),
     "guarded-soft-deletes": ({"deletes": "soft", "complete": True}, {"deletes": "soft", "complete": True}),
 }

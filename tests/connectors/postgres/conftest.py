@@ -16,6 +16,9 @@ from airflow_elt_provider.core.protocols import ChangeSet
 from airflow_elt_provider.core.system_columns import EXACT
 from airflow_elt_provider.core.table_ref import TableRef
 from servers.postgres import PostgresServer
+from tests.connectors.postgres.mirrors import Mirror, Place
+from tests.contract.at_work import Servers
+from tests.contract.candidates import DESTINATIONS
 
 
 @pytest.fixture(scope="session")
@@ -97,3 +100,42 @@ def read(settings):
             return Read(changes)
 
     return run
+
+
+@pytest.fixture
+def world(postgres_server, dbname, tmp_path):
+    """The database, a stage and a DuckDB file, and syncs between them."""
+    from tests.contract.duckdb_at_work import DuckdbAtWork
+    from tests.contract.world import World
+
+    made = World(postgres_server, dbname, tmp_path, DuckdbAtWork(tmp_path / "warehouse.duckdb"))
+    yield made
+    for (slot,) in made.run_at_source("SELECT slot_name FROM pg_replication_slots WHERE database = current_database()"):
+        made.run_at_source("SELECT pg_drop_replication_slot(%s)", slot)
+
+
+@pytest.fixture(scope="session")
+def servers(postgres_server):
+    """What destinations of the contract suite share; the source's own server among them."""
+    running = Servers()
+    running._running[PostgresServer] = postgres_server
+    yield running
+    running.close()
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def mirror(request, servers, postgres_server, tmp_path):
+    candidate = DESTINATIONS[request.param]
+    with postgres_server.database() as dbname, candidate.open(servers, tmp_path) as destination:
+        yield Mirror(Place(postgres_server, dbname, tmp_path, destination, "public.t", "raw.t"))
+
+
+@pytest.fixture
+def table(mirror):
+    """Ten thousand rows, synced once."""
+    mirror.sql(
+        "CREATE TABLE t (id bigint PRIMARY KEY, v text, n int); "
+        "INSERT INTO t SELECT g, 'v' || g, g FROM generate_series(-4000, 5999) g"
+    )
+    mirror.check()
+    return mirror

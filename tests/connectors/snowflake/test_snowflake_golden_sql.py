@@ -17,8 +17,13 @@ from airflow_elt_provider.connectors.snowflake import catalog, locations, stagin
 from airflow_elt_provider.connectors.snowflake.dialect import SnowflakeDialect
 from airflow_elt_provider.connectors.snowflake.locations import Location
 from airflow_elt_provider.connectors.snowflake.settings import SnowflakeSettings
+from airflow_elt_provider.core.buckets import BucketKind, Buckets
 from airflow_elt_provider.core.evolve import evolve
+from airflow_elt_provider.core.history_sql import HistorySql
+from airflow_elt_provider.core.manifest import Role, StagedFile
 from airflow_elt_provider.core.merge_sql import MergeSql
+from airflow_elt_provider.core.modes import WriteMode
+from airflow_elt_provider.core.schema import TableSchema
 from airflow_elt_provider.core.secret import Secret
 from tests.connectors.staged_loads import Loads, column
 
@@ -75,9 +80,51 @@ def statements(load):
     texts = MergeSql(DIALECT, load, types | {"doc": "VARCHAR(9)", "tags": "VARCHAR"})
     yield "json into text", texts.insert(only_new=False)
     yield "json into frozen text", texts.lossy(COLUMNS[4])
+    yield from changes(load)
+    yield from history(load)
+    yield "sync log", DIALECT.sync_log()
     yield "receipt", DIALECT.insert_receipt()
     for each in COLUMNS:
         yield f"backfill {each.name}", sql.backfill(each.name)
+
+
+def changes(load):
+    """A load with rows that lack a column, keys that are gone, and the keys of a changed bucket."""
+    staged = tuple(StagedFile("x", "", 2, 1, role, ("_elt_op",)) for role in (Role.UPSERT, Role.KEYSET))
+    schema = TableSchema((column("id bigint"), column("note text")), ("id",), key_enforced=True)
+    types = {"id": "NUMBER(19,0)", "note": "VARCHAR", "_elt_deleted_at": DIALECT.timestamp_type}
+
+    def sql(buckets):
+        manifest = replace(
+            load.manifest, complete=False, schema=schema, files=staged, unchanged=(("note",),), buckets=buckets
+        )
+        return MergeSql(DIALECT, replace(load, manifest=manifest), types)
+
+    ranges, named = sql(Buckets(BucketKind.RANGE, ("id",), 64)), sql(None)
+    yield "orphans", named.count_orphans()
+    yield "merge without what did not change", named.merge()
+    yield "named keys", named.count_gone()
+    yield "absent from their range", ranges.delete_gone()
+    yield "absent from what md5 says", sql(Buckets(BucketKind.MD5, ("id", "note"), 4)).delete_gone()
+
+
+def history(load):
+    """A load whose rows bring their times, some without a column, and deletes."""
+    extra = ("_elt_op", "_elt_valid_from")
+    staged = tuple(StagedFile("x", "", 2, 1, role, extra) for role in (Role.UPSERT, Role.DELETE))
+    schema = TableSchema((column("id bigint"), column("note text")), ("id",), key_enforced=True)
+    manifest = replace(
+        _hard(load).manifest, complete=False, schema=schema, files=staged, unchanged=(("note",),), as_of="2026-01-05",
+        mode=WriteMode.HISTORY,
+    )  # fmt: skip
+    own = dict.fromkeys(("_elt_valid_from", "_elt_valid_to"), "TIMESTAMP_TZ(9)")
+    types = {"id": "NUMBER(19,0)", "note": "VARCHAR", **own, "_elt_is_current": "BOOLEAN"}
+    sql = HistorySql(DIALECT, replace(load, manifest=manifest), types)
+    yield "history, counted", sql.count_versions()
+    yield "history, orphans", sql.count_orphans()
+    yield "history, new versions", sql.insert_versions()
+    yield "history, corrected versions", sql.correct_versions()
+    yield "history, ends", sql.move_ends()
 
 
 def _hard(load):

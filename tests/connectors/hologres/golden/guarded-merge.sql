@@ -8,6 +8,7 @@ BEGIN;
 CREATE TABLE "_elt"."staging" (staging_table text, load_id text NOT NULL, rows bigint NOT NULL, created_at timestamp with time zone NOT NULL, PRIMARY KEY (staging_table));
 CALL set_table_property('"_elt"."staging"', 'orientation', 'row');
 COMMIT;
+CREATE OR REPLACE VIEW "_elt"."sync_log" AS SELECT stream AS stream, load_id AS load_id, (CAST(receipt AS json) ->> 'target') AS target, (CAST(receipt AS json) ->> 'capture') AS capture, (CAST(receipt AS json) ->> 'mode') AS mode, CAST((CAST(receipt AS json) ->> 'started_at') AS timestamp with time zone) AS started_at, committed_at AS finished_at, extracted AS rows_extracted, inserted AS rows_inserted, updated AS rows_updated, deleted AS rows_deleted, CAST((CAST(receipt AS json) ->> 'quarantined') AS bigint) AS rows_quarantined, CAST((CAST(receipt AS json) ->> 'bytes') AS bigint) AS bytes, CAST((CAST(receipt AS json) ->> 'files') AS bigint) AS files, (CAST(receipt AS json) ->> 'schema_changes') AS schema_changes, (CAST(receipt AS json) ->> 'reached') AS position, CAST((CAST(receipt AS json) ->> 'lag_bytes') AS bigint) AS lag_bytes, CAST((CAST(receipt AS json) ->> 'lag_seconds') AS double precision) AS lag_seconds FROM "_elt"."receipts";
 INSERT INTO "_elt"."staging" (staging_table, load_id, rows, created_at) VALUES (?, ?, ?, now());
 CREATE TABLE "_elt"."staging_aaaa" ("id" bigint, "name" text, "amount" numeric(12,2), "at" timestamp without time zone);
 COPY "_elt"."staging_aaaa" ("id", "name", "amount", "at") FROM STDIN;

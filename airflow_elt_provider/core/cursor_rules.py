@@ -1,0 +1,113 @@
+"""What cursor capture means at every source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from typing import Final
+
+from airflow_elt_provider.core.capture import Cursor
+from airflow_elt_provider.core.checkpoint import CursorPosition
+from airflow_elt_provider.errors import ConfigurationError, DataError
+
+
+class Family(Enum):
+    """How values of a type grow."""
+
+    INTEGER = "integer"
+    FRACTION = "fraction"
+    TIME = "time"
+    TEXT = "text"
+
+
+DEFAULT_LAG: Final = 300.0
+
+BEFORE: Final = "<"
+THROUGH: Final = "<="
+"""What an ``append`` position keeps in ``window``: whether the rows at its value are still to be read, or were."""
+
+EVERYTHING: Final = "true"
+NOTHING: Final = "false"
+"""Predicates, in every SQL."""
+
+EMPTY: Final = "0:0"
+"""The fingerprint of no rows."""
+
+
+@dataclass(frozen=True)
+class CursorReading:
+    """What one extract reads.
+
+    :param predicate: which rows; None when there is nothing to read.
+    :param interval: the interval in the column's canonical text.
+    """
+
+    predicate: str | None
+    position: CursorPosition
+    interval: tuple[str, str] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def lag_of(capture: Cursor, family: Family, source: str) -> float:
+    """Return the lag in seconds, or in the column's own unit for numbers.
+
+    :param source: what is read, for errors.
+    :raises ConfigurationError: for a lag that does not go with the column.
+    """
+    lag = capture.lag
+    if lag is None:
+        return DEFAULT_LAG if family is Family.TIME else 0.0
+    wrong = f"{source}: lag={lag!r} does not go with cursor column {capture.column!r}."
+    if family is Family.TEXT and lag:
+        raise ConfigurationError(wrong, hint="text and uuid have no distances: leave lag out")
+    if isinstance(lag, timedelta):
+        if family is not Family.TIME:
+            raise ConfigurationError(wrong, hint="the column holds numbers: give the lag as a number")
+        return lag.total_seconds()
+    return float(lag)
+
+
+def does_not_grow(source: str, column: str, declared: str) -> ConfigurationError:
+    """Return the error for a cursor column whose type does not grow."""
+    return ConfigurationError(
+        f"{source}: cursor column {column!r} is {declared}, which does not grow.",
+        hint="choose a column of a number, date, timestamp, text or uuid type, or capture='full'",
+    )
+
+
+def another_scale(stream: str, column: str, before: str, now: str) -> ConfigurationError:
+    """Return the error for a checkpoint's value that cannot be compared with a column of another kind."""
+    return ConfigurationError(
+        f"{stream}: cursor column {column!r} was {before} at the last load, now it is {now}.",
+        hint="run once with full_refresh=True",
+    )
+
+
+def refuse_unplaced(count: int, column: str, quoted: str, what: str) -> None:
+    """Refuse to append rows that have no place on the cursor's scale.
+
+    :param what: the values that have none: ``NULL or -infinity``.
+    :raises DataError: when there are such rows.
+    """
+    if count:
+        raise DataError(
+            f"{count} rows have {what} in cursor column {column!r}: mode='append' cannot place them.",
+            hint=f"leave them out with where='{quoted} is not null', or use mode='merge' or capture='full'",
+        )
+
+
+def unfit_bounds(bounds: tuple[str, str], column: str, type_: str, why: str) -> ConfigurationError:
+    """Return the error for interval bounds that are not of the cursor column's type."""
+    return ConfigurationError(
+        f"interval=({bounds[0]!r}, {bounds[1]!r}) does not fit cursor column {column!r} ({type_}): {why}.",
+        hint="give two values of the cursor column, such as ISO 8601 timestamps",
+    )
+
+
+def empty_interval(bounds: tuple[str, str]) -> ConfigurationError:
+    """Return the error for an interval that holds nothing."""
+    return ConfigurationError(
+        f"interval=({bounds[0]!r}, {bounds[1]!r}) holds nothing: it ends where it begins, or before.",
+        hint="in Airflow 3 '@daily' and manual runs have no data interval: use CronDataIntervalTimetable",
+    )

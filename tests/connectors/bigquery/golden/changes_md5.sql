@@ -1,0 +1,17 @@
+SELECT count(*) FROM `acme`.`_elt`.`staging_20260101T000000_LOAD_0a1b2c3d` _elt_r;
+SELECT count(*) FROM (SELECT 1 FROM `acme`.`raw`.`item` LIMIT 1) _elt_a;
+SELECT count(*) FROM `acme`.`raw`.`item` _elt_t WHERE _elt_t.`_elt_deleted_at` IS NULL AND ('b' || substr(TO_HEX(MD5(_elt_t.`u` || '|' || CAST(_elt_t.`n` AS STRING))), 1, 4)) IN (SELECT _elt_r.`_elt_op` FROM `acme`.`_elt`.`staging_20260101T000000_LOAD_0a1b2c3d` _elt_r WHERE _elt_r.`_elt_op` LIKE 'b%') AND NOT EXISTS (SELECT 1 FROM (SELECT _elt_r.`u` AS `u`, _elt_r.`n` AS `n` FROM `acme`.`_elt`.`staging_20260101T000000_LOAD_0a1b2c3d` _elt_r WHERE ((_elt_r.`_elt_op` IS NULL OR _elt_r.`_elt_op` LIKE 'p%') OR _elt_r.`_elt_op` = 'k')) _elt_s WHERE _elt_t.`u` = _elt_s.`u` AND _elt_t.`n` = _elt_s.`n`);
+DECLARE _elt_inserted INT64 DEFAULT 0;
+DECLARE _elt_updated INT64 DEFAULT 0;
+DECLARE _elt_deleted INT64 DEFAULT 0;
+DECLARE _elt_rows INT64;
+BEGIN TRANSACTION;
+UPDATE `acme`.`_elt`.`checkpoints_dca83e717b1f64eb` SET version = @p0, load_id = @p1, position = @p2, updated_at = CURRENT_TIMESTAMP() WHERE stream = @p3 AND version = @p4;
+ASSERT @@row_count = 1 AS 'elt: the checkpoint has moved';
+UPDATE `acme`.`raw`.`item` AS _elt_t SET `_elt_deleted_at` = CURRENT_TIMESTAMP() WHERE _elt_t.`_elt_deleted_at` IS NULL AND ('b' || substr(TO_HEX(MD5(_elt_t.`u` || '|' || CAST(_elt_t.`n` AS STRING))), 1, 4)) IN (SELECT _elt_r.`_elt_op` FROM `acme`.`_elt`.`staging_20260101T000000_LOAD_0a1b2c3d` _elt_r WHERE _elt_r.`_elt_op` LIKE 'b%') AND NOT EXISTS (SELECT 1 FROM (SELECT _elt_r.`u` AS `u`, _elt_r.`n` AS `n` FROM `acme`.`_elt`.`staging_20260101T000000_LOAD_0a1b2c3d` _elt_r WHERE ((_elt_r.`_elt_op` IS NULL OR _elt_r.`_elt_op` LIKE 'p%') OR _elt_r.`_elt_op` = 'k')) _elt_s WHERE _elt_t.`u` = _elt_s.`u` AND _elt_t.`n` = _elt_s.`n`);
+SET _elt_rows = @@row_count;
+ASSERT _elt_rows = 1 AS 'elt: the target has changed';
+SET _elt_deleted = _elt_deleted + _elt_rows;
+INSERT INTO `acme`.`_elt`.`receipts` (load_id, run_key, stream, version, extracted, inserted, updated, deleted, receipt, committed_at) VALUES (@p5, @p6, @p7, 8, 0, _elt_inserted, _elt_updated, _elt_deleted, @p8, CURRENT_TIMESTAMP());
+COMMIT TRANSACTION;
+SELECT _elt_inserted, _elt_updated, _elt_deleted;
