@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from typing import Final
+from typing import Final, Protocol
 
 from airflow_elt_provider.core.capture import Cursor
 from airflow_elt_provider.core.checkpoint import CursorPosition
@@ -47,6 +47,67 @@ class CursorReading:
     position: CursorPosition
     interval: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
+
+
+class Scale(Protocol):
+    """A cursor column, as far as the flow below needs it: values to predicates."""
+
+    @property
+    def name(self) -> str:
+        """Its name at the source."""
+
+    @property
+    def type(self) -> str:
+        """The type in which values are compared."""
+
+    def after(self, value: str | None) -> str:
+        """Rows beyond a checkpoint; all that have a value where there is none yet."""
+
+    def window(self, value: str | None) -> str:
+        """Rows at and closely before a checkpoint, which late commits may still join, and those without a place."""
+
+
+class MergeReader:
+    """Decides what a merge reads; what the source holds is asked by whoever inherits this."""
+
+    @property
+    def scale(self) -> Scale:
+        """The cursor column."""
+        raise NotImplementedError
+
+    def top(self, value: str | None) -> str | None:
+        """Return the largest value that may become the checkpoint, never less than ``value``."""
+        raise NotImplementedError
+
+    def fingerprints(self, value: str | None) -> tuple[str, str]:
+        """Count and hash of the rows around a checkpoint, and of those beyond it."""
+        raise NotImplementedError
+
+    def for_merge(self, since: CursorPosition | None, *, everything: bool = False) -> CursorReading:
+        """Read what is beyond the checkpoint, and the rows around it unless they are as they were.
+
+        :param everything: read the whole table, whatever the checkpoint says.
+        """
+        if since is None or everything:
+            top = self.top(since.value if since else None)
+            return CursorReading(EVERYTHING, self._standing(top))
+        value = since.value
+        known, _, ahead = since.window.partition("+")
+        around, beyond = self.fingerprints(value)
+        top = self.top(value) if beyond != EMPTY else value
+        again, more = around != known, beyond != (ahead or EMPTY)
+        if not again and not more and top == value:
+            return CursorReading(None, since)
+        parts = [self.scale.after(value)] if more else []
+        parts += [self.scale.window(value)] if again else []
+        notes = ("rows around the checkpoint changed: reading them again",) if again and known else ()
+        return CursorReading(" OR ".join(parts) or None, self._standing(top), notes=notes)
+
+    def _standing(self, top: str | None) -> CursorPosition:
+        """Return the position at ``top``, with what the next extract would find around it and beyond it."""
+        around, beyond = self.fingerprints(top)
+        window = around if beyond == EMPTY else f"{around}+{beyond}"
+        return CursorPosition(self.scale.name, top, self.scale.type, window)
 
 
 def lag_of(capture: Cursor, family: Family, source: str) -> float:

@@ -11,18 +11,17 @@ from airflow_elt_provider.connectors.mysql.row_hash import row_hash
 from airflow_elt_provider.connectors.mysql.session import MySqlSession
 from airflow_elt_provider.core.checkpoint import CursorPosition
 from airflow_elt_provider.core.cursor_rules import (
-    EMPTY,
-    EVERYTHING,
     THROUGH,
     CursorReading,
     Family,
+    MergeReader,
     refuse_unplaced,
 )
 from airflow_elt_provider.core.plan import Interval
 
 
 @dataclass(frozen=True)
-class CursorReader:
+class CursorReader(MergeReader):
     """Reads the facts of one cursor column.
 
     :param where: the user's own predicate, in parentheses, or ``true``.
@@ -33,35 +32,12 @@ class CursorReader:
     cursor: CursorColumn
     where: str
 
-    # --- merge: read beyond the checkpoint, and the window again where it changed ---
+    @property
+    def scale(self) -> CursorColumn:
+        """The cursor column."""
+        return self.cursor
 
-    def for_merge(self, since: CursorPosition | None, *, everything: bool = False) -> CursorReading:
-        """Read what is beyond the checkpoint, and the rows around it unless they are as they were.
-
-        :param everything: read the whole table, whatever the checkpoint says.
-        """
-        if since is None or everything:
-            top = self._top(since.value if since else None)
-            return CursorReading(EVERYTHING, self._standing(top))
-        value = since.value
-        known, _, ahead = since.window.partition("+")
-        around, beyond = self._fingerprints(value)
-        top = self._top(value) if beyond != EMPTY else value
-        again, more = around != known, beyond != (ahead or EMPTY)
-        if not again and not more and top == value:
-            return CursorReading(None, since)
-        parts = [self.cursor.after(value)] if more else []
-        parts += [self.cursor.window(value)] if again else []
-        notes = ("rows around the checkpoint changed: reading them again",) if again and known else ()
-        return CursorReading(" OR ".join(parts) or None, self._standing(top), notes=notes)
-
-    def _standing(self, top: str | None) -> CursorPosition:
-        """Return the position at ``top``, with what the next extract would find around it and beyond it."""
-        around, beyond = self._fingerprints(top)
-        window = around if beyond == EMPTY else f"{around}+{beyond}"
-        return CursorPosition(self.cursor.name, top, self.cursor.type, window)
-
-    def _top(self, value: str | None) -> str | None:
+    def top(self, value: str | None) -> str | None:
         """Return the largest value that may become the checkpoint, never less than ``value``."""
         column = self.cursor
         larger = f" AND {column.value} > {column.constant(value)}" if value is not None else ""
@@ -69,7 +45,7 @@ class CursorReader:
         found = self.session.one(f"SELECT {top} {self._from} AND {column.ordinary}{larger}")[0]
         return value if found is None else found
 
-    def _fingerprints(self, value: str | None) -> tuple[str, str]:
+    def fingerprints(self, value: str | None) -> tuple[str, str]:
         """Count and hash of the rows around a checkpoint, and of those beyond it, in one pass."""
         around, beyond = self.cursor.window(value), self.cursor.after(value)
         hashed = row_hash(self.relation.columns)
@@ -123,7 +99,7 @@ class CursorReader:
         column = self.cursor
         if column.family is Family.TIME:
             return self.session.one(f"SELECT {column.text(column.held_back)}")[0]
-        top = self._top(None)
+        top = self.top(None)
         if top is None or not column.lag:
             return top
         return self.session.one(f"SELECT {column.text(column.lowest(top))}")[0]

@@ -14,11 +14,10 @@ from airflow_elt_provider.connectors.postgres.names import literal, quoted
 from airflow_elt_provider.connectors.postgres.session import PG_11, PG_14
 from airflow_elt_provider.core.checkpoint import CursorPosition
 from airflow_elt_provider.core.cursor_rules import (
-    EMPTY,
-    EVERYTHING,
     THROUGH,
     CursorReading,
     Family,
+    MergeReader,
     empty_interval,
     refuse_unplaced,
     unfit_bounds,
@@ -27,7 +26,7 @@ from airflow_elt_provider.core.plan import Interval
 
 
 @dataclass(frozen=True)
-class CursorReader:
+class CursorReader(MergeReader):
     """Reads the facts of one cursor column.
 
     :param where: the user's own predicate, in parentheses, or ``true``.
@@ -38,35 +37,12 @@ class CursorReader:
     cursor: CursorColumn
     where: str
 
-    # --- merge: read beyond the checkpoint, and the window again where it changed ---
+    @property
+    def scale(self) -> CursorColumn:
+        """The cursor column."""
+        return self.cursor
 
-    def for_merge(self, since: CursorPosition | None, *, everything: bool = False) -> CursorReading:
-        """Read what is beyond the checkpoint, and the rows around it unless they are as they were.
-
-        :param everything: read the whole table, whatever the checkpoint says.
-        """
-        if since is None or everything:
-            top = self._top(since.value if since else None)
-            return CursorReading(EVERYTHING, self._standing(top))
-        value = since.value
-        known, _, ahead = since.window.partition("+")
-        around, beyond = self._fingerprints(value)
-        top = self._top(value) if beyond != EMPTY else value
-        again, more = around != known, beyond != (ahead or EMPTY)
-        if not again and not more and top == value:
-            return CursorReading(None, since)
-        parts = [self.cursor.after(value)] if more else []
-        parts += [self.cursor.window(value)] if again else []
-        notes = ("rows around the checkpoint changed: reading them again",) if again and known else ()
-        return CursorReading(" OR ".join(parts) or None, self._standing(top), notes=notes)
-
-    def _standing(self, top: str | None) -> CursorPosition:
-        """Return the position at ``top``, with what the next extract would find around it and beyond it."""
-        around, beyond = self._fingerprints(top)
-        window = around if beyond == EMPTY else f"{around}+{beyond}"
-        return CursorPosition(self.cursor.name, top, self.cursor.type, window)
-
-    def _top(self, value: str | None) -> str | None:
+    def top(self, value: str | None) -> str | None:
         """Return the largest value that may become the checkpoint, never less than ``value``."""
         column = self.cursor
         larger = f" AND {column.value} > {column.constant(value)}" if value is not None else ""
@@ -79,7 +55,7 @@ class CursorReader:
         ))  # fmt: skip
         return str(found[0][0]) if found else value
 
-    def _fingerprints(self, value: str | None) -> tuple[str, str]:
+    def fingerprints(self, value: str | None) -> tuple[str, str]:
         """Count and hash of the rows around a checkpoint, and of those beyond it, in one pass."""
         around, beyond = self.cursor.window(value), self.cursor.after(value)
         counts = ", ".join(
@@ -144,7 +120,7 @@ class CursorReader:
     def _end(self) -> str | None:
         if self.cursor.family is Family.TIME:
             return str(self._ask(f"SELECT ({self.cursor.held_back})::text")[0])
-        top = self._top(None)
+        top = self.top(None)
         if top is None or not self.cursor.lag:
             return top
         return str(self._ask(f"SELECT ({self.cursor.lowest(top)})::text")[0])

@@ -23,6 +23,7 @@ from airflow_elt_provider.core.protocols import ChangeSet, Memory
 from airflow_elt_provider.core.request import extraction, merging
 from airflow_elt_provider.core.system_columns import EXACT
 from airflow_elt_provider.core.table_ref import TableRef
+from airflow_elt_provider.engine.reconcile import Reconcile
 from airflow_elt_provider.engine.sync import Sync
 from airflow_elt_provider.stages.local import LocalStage
 from servers.mariadb import HOW_TO_GET_IT, MariaDbServer, find_root
@@ -156,6 +157,13 @@ class Journey:
             RunIdentity("dag", f"run {next(self._numbers)}", "task"),
             MySqlSource(self._source), LocalStage(self._stage), self._destination(),
         ).execute()  # fmt: skip
+
+
+    def reconcile(self, table: str = "t", **parameters: Any) -> Any:
+        """Compare the table with the target."""
+        what = extraction(stream=self.target, source_table=table, **parameters)
+        into = TableRef.parse(self.target)
+        return Reconcile(what, into, MySqlSource(self._source), self._destination(), retry_pause=0.05).execute()
 
 
 @pytest.fixture(scope="session")
