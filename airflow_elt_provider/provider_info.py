@@ -17,7 +17,7 @@ _INTEGRATIONS: Final = (("ELT", ""), ("PostgreSQL", "postgres"), ("MySQL", "mysq
                         ("Hologres", "hologres"), ("Files", "files"),
                         ("Airbyte", "airbyte"), ("Fivetran", "fivetran"), ("Digdag", "digdag"))  # fmt: skip
 _OPERATORS: Final = (
-    "checkpoint", "extract", "stage", "merge", "sync", "discover", "plan", "reconcile", "gc", "remote",
+    "checkpoint", "extract", "slot", "stage", "merge", "sync", "discover", "plan", "reconcile", "gc", "remote",
 )  # fmt: skip
 _FORMS: Final = (DUCKDB, HOLOGRES, *REMOTE_FORMS)
 

@@ -103,7 +103,8 @@ class Position:
     :param snapshot: of captures that compare snapshots, and of ``wal``, which falls back on them.
     :param log: of ``wal``.
     :param appends: whether the stream appends: its positions mean another boundary than those of ``merge``.
-    :param policies: of row security that decided then which rows were seen: their hash, or "".
+    :param meanings: what decides values beside the rows themselves: names and types in the target, labels of
+        enumerations and the like; with others the same rows have other values.
     :param masks: source column -> how its values were masked, and with which key; columns that were not are absent.
     """
 
@@ -117,7 +118,7 @@ class Position:
     shape: tuple[str, ...] = ()
     snapshot: SnapshotPosition | None = None
     log: LogPosition | None = None
-    policies: str = ""
+    meanings: Mapping[str, str] = field(default_factory=dict)
     masks: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:

@@ -95,6 +95,10 @@ class Dialect:
         """
         raise NotImplementedError
 
+    def staged_text(self, column: Column) -> str:
+        """Return the expression over ``r`` for what was staged as text; bytes as PostgreSQL writes them, in hex."""
+        return self.cast(f"_elt_r.{self.quote(column.name)}", self.text_type)
+
     def exact_text(self, column: Column) -> str:
         """Return the expression over ``r`` for a column's exceptional value as text, or NULL."""
         raise NotImplementedError

@@ -159,6 +159,16 @@ def _key_change(load: Load, target: TargetTable) -> Iterator[tuple[SchemaChange,
         yield SchemaChange(DriftClass.KEY, ", ".join(key), ", ".join(former), ", ".join(key), action), ()
 
 
+def _refuse_key_as_text(load: Load, name: str, current: str, arriving: str) -> None:
+    """Refuse to turn a key into text, in which ``1`` and ``1.00`` are two keys."""
+    if load.mode.needs_key and name in load.manifest.schema.primary_key:
+        raise SchemaDriftError(
+            f"{load.target}: key {name!r} is {current} in the target, and {arriving} arrives: as text, which holds "
+            "both, one key could be written in two ways.",
+            hint=f"change the target's column by hand, or keep its type: column_types={{{name!r}: '...'}}",
+        )
+
+
 def _column_changes(
     dialect: Dialect, load: Load, target: TargetTable
 ) -> Iterator[tuple[SchemaChange, tuple[Sql, ...]]]:
@@ -181,11 +191,16 @@ def _column_changes(
         fit = dialect.fit(current, type_)
         if fit is Fit.WIDENS:
             action = policy.action(DriftClass.WIDENED)
-            widen = dialect.alter_type(load.target, column.name, current, type_)
+            widen = dialect.alter_type(load.target, column.name, current, type_) if action is DriftAction.EVOLVE else ()
             yield SchemaChange(DriftClass.WIDENED, column.name, current, type_, action), widen
         elif fit is Fit.CONFLICTS:
             action = policy.action(DriftClass.NARROWED)
-            as_text = dialect.alter_type(load.target, column.name, current, dialect.text_type)
+            if action is DriftAction.EVOLVE:
+                _refuse_key_as_text(load, column.name, current, type_)
+            text = dialect.text_type
+            as_text = (
+                dialect.alter_type(load.target, column.name, current, text) if action is DriftAction.EVOLVE else ()
+            )
             yield SchemaChange(DriftClass.NARROWED, column.name, current, type_, action), as_text
     # Columns that a user gave the target are no news; those that the last load still had are.
     base = load.manifest.base_position

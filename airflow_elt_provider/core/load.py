@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_elt_provider.core.checks import RowCheck
 from airflow_elt_provider.core.manifest import Manifest, ManifestRef
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.plan import Merging
+from airflow_elt_provider.core.quarantine import RefusedRow
 from airflow_elt_provider.core.table_ref import TableRef
 
 
@@ -58,6 +61,8 @@ class Load:
     """A manifest on its way into a target.
 
     :param staging: name of this attempt's staging table, or "" where the destination reads the files in place.
+    :param set_aside: writes rows that cannot be taken to a file beside the load and returns its URI; None where nobody
+        is there to do it: then such rows fail the load.
     """
 
     manifest: Manifest
@@ -65,6 +70,7 @@ class Load:
     merging: Merging
     staging: str = ""
     nonce: str = field(default_factory=new_nonce)
+    set_aside: Callable[[Sequence[RefusedRow]], str] | None = field(default=None, repr=False, compare=False)
 
     @property
     def load_id(self) -> str:
@@ -85,6 +91,24 @@ class Load:
     def deletes(self) -> DeleteMode:
         """The delete mode."""
         return self.manifest.deletes
+
+    @property
+    def sets_aside(self) -> bool:
+        """Whether rows that cannot be taken are left out, up to a limit.
+
+        Never rows of a log: the next change of such a row repeats only what it changes, and would be merged into a row
+        that lacks this one.
+        """
+        of_log = self.manifest.next_position.capture == "wal"
+        return bool(self.set_aside and self.merging.guards.max_quarantined_rows) and not of_log
+
+    @property
+    def may_lose_rows(self) -> bool:
+        """Whether rows may have to be left out of a target that takes all values."""
+        schema = self.manifest.schema
+        asks_key = bool(schema.primary_key) and not schema.key_enforced and self.mode is not WriteMode.APPEND
+        asked = any(isinstance(check, RowCheck) and check.quarantine for check in self.merging.checks)
+        return self.sets_aside and (asks_key or asked)
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ class Manifest:
     :param created_at: when the extract began, by our clock, likewise.
     :param interval: the part of the target that ``append`` and ``replace`` exchange for these rows.
     :param replaces: ids of earlier loads whose appended rows this one takes the place of.
-    :param backfill: column -> text of the value that rows written before it was added have.
+    :param backfill: column -> text of the value that rows written before it was added have; None for NULL.
     :param renamed: column -> the name that the target has for it, where the source renamed it since.
     :param former_key: the key that the stream had so far, where it is known.
     :param cursor: name of the cursor column in the target, or "".
@@ -124,7 +124,7 @@ class Manifest:
     complete: bool = False
     interval: Interval | None = None
     replaces: tuple[str, ...] = ()
-    backfill: Mapping[str, str] = field(default_factory=dict)
+    backfill: Mapping[str, str | None] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     former_key: tuple[str, ...] = ()
     cursor: str = ""

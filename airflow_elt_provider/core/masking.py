@@ -103,7 +103,8 @@ class Masks:
     def identity(self) -> dict[str, str]:
         """What a checkpoint remembers: source column -> how it is masked, and with which key."""
         hashed = {column: f"hashed with key {made.name}" for column, made in self.hashed.items()}
-        return dict(sorted({**hashed, **dict.fromkeys(self.redacted, "redacted")}.items()))
+        redacted = {column: f"redacted as {text!r}" for column, text in self.redacted.items()}
+        return dict(sorted({**hashed, **redacted}.items()))
 
     def asked_of_source(self, extraction: Extraction) -> Extraction:
         """Return the extraction with masked columns read as texts, so that one value has one text everywhere."""
@@ -167,8 +168,10 @@ class Masks:
         )
         return replace(schema, columns=columns)
 
-    def backfill(self, values: Mapping[str, str]) -> dict[str, str]:
-        """Return the values of rows from before a column was added, by name in the target."""
+    def backfill(self, values: Mapping[str, str | None]) -> dict[str, str | None]:
+        """Return the values of rows from before a column was added, by name in the target; None stays None."""
         sources = {target: source for source, target in self.names.items()}
-        return {name: self.text(sources[name], value) or "" if name in sources else value
-                for name, value in values.items()}  # fmt: skip
+        return {
+            name: self.text(sources[name], value) if name in sources and value is not None else value
+            for name, value in values.items()
+        }

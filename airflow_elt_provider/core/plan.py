@@ -56,7 +56,8 @@ class Guards:
     :param max_delete_ratio: largest share of the target's rows that one load may delete, 0 to 1.
     :param min_deletes_for_ratio: fewer deletes than this are never held against the ratio.
     :param allow_empty: whether ``replace``, or ``merge`` with deletes, may empty a target that has rows.
-    :param max_quarantined_rows: how many rows the load may set aside in all; those of its extract count.
+    :param max_quarantined_rows: how many rows the load may set aside in all; those of its extract count, once the merge
+        finds more.
     """
 
     max_delete_ratio: float = 0.5

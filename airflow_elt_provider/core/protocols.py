@@ -121,7 +121,7 @@ class ChangeSet:
     :param outcome: asked after everything was drained, in the place of ``position``, where that is known only then, or
         where there is a state file to keep.
     :param complete: whether this is the whole table.
-    :param backfill: column -> value of the rows written before the column was added, as text.
+    :param backfill: column -> value of the rows written before the column was added, as text; None for NULL.
     :param renamed: column -> its name at the last load, both as named in the target.
     :param interval: the interval with its bounds in the cursor column's own canonical text.
     :param buckets: how the buckets of ``keys`` are told.
@@ -140,7 +140,7 @@ class ChangeSet:
     position: Position
     complete: bool
     cursor: str
-    backfill: Mapping[str, str]
+    backfill: Mapping[str, str | None]
     interval: tuple[str, str] | None
     facts: Mapping[str, str]
     notes: Sequence[str] = ()

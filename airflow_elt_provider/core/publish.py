@@ -116,7 +116,7 @@ class Publication:
         return Receipt(
             load_id=manifest.load_id, run_key=manifest.run_key, stream=manifest.stream,
             version=None if manifest.base_version is None else manifest.base_version + 1,
-            extracted=manifest.changes, quarantined=manifest.quarantined,
+            extracted=manifest.changes, quarantined=manifest.quarantined + plan.quarantined,
             inserted=counts.inserted, updated=counts.updated, deleted=counts.deleted,
             nulled=dict(plan.nulled), schema_changes=tuple(change.to_json() for change in self.changes),
             base_position=manifest.base_position, position=manifest.next_position, manifest=self.load.manifest_ref.uri,
@@ -156,28 +156,36 @@ class Publication:
     # --- the plan ---
 
     @cached_property
-    def _sql(self) -> MergeSql:
-        history = self.load.mode is WriteMode.HISTORY
-        return (self.writes.history_type if history else self.writes.sql_type)(self.dialect, self.load, self.types)
-
-    @cached_property
     def _verify(self) -> Verification:
-        return Verification(self.session, self.dialect, self.load, self._sql, self.changes)
+        """The questions, once target and rows were put to the test; about the rows that can be taken."""
+        kind = self.writes.history_type if self.load.mode is WriteMode.HISTORY else self.writes.sql_type
+        sql = kind(self.dialect, self.load, self.types)
+        verify = Verification(self.session, self.dialect, self.load, sql, self.changes)
+        verify.target()
+        return verify.tested()
+
+    @property
+    def sql(self) -> MergeSql:
+        """Writes the statements' text, for the rows that can be taken."""
+        return self._verify.sql
 
     def plan(self) -> MergePlan:
         """Ask everything that has to be known, and return what is to be done.
 
+        Rows that cannot be taken are set aside, where the load allows it.
+
         :raises DataError: when a check, a guard or the schema says no.
         """
-        self._verify.target()
-        self._verify.rows()
-        nulled = self._verify.nulled()
+        sql, nulled = self.sql, self._verify.nulled()
         if self.adopt:
+            if sql.refused.rows:
+                raise TypeError(f"{self.load.target}: rows are left out of a staging table that becomes the target")
             return MergePlan(counts=Counts(inserted=self.load.manifest.upserts), nulled=nulled)
-        has_rows = bool(self._verify.number(self._sql.target_has_rows))
-        writes = self.writes(self._sql)
+        has_rows = bool(self._verify.number(sql.target_has_rows))
+        writes = self.writes(sql)
         steps, counts = self._steps(writes, has_rows=has_rows)
-        return MergePlan((*((*writes.backfill(), *writes.renames()) if has_rows else ()), *steps), counts, nulled)
+        fills = (*writes.backfill(), *writes.renames()) if has_rows else ()
+        return MergePlan((*fills, *steps), counts, nulled, sql.refused.rows)
 
     def _steps(self, writes: Writes, *, has_rows: bool) -> tuple[tuple[Step, ...], Counts]:
         manifest = self.load.manifest
@@ -195,22 +203,22 @@ class Publication:
         if not has_rows:
             return writes.insert()
         if self.load.deletes is DeleteMode.IGNORE or not (self.load.manifest.complete or self.load.manifest.takes_away):
-            return writes.upsert() if self.load.manifest.upserts else ()
+            return writes.upsert() if self.sql.upserts else ()
         self._verify.emptying()
         if self.load.manifest.complete:
             found = self._verify.difference()
             self._verify.deletes(found.gone)
             return writes.apply(found)
-        gone = self._verify.number(self._sql.count_gone())
+        gone = self._verify.number(self.sql.count_gone())
         self._verify.deletes(gone)
         return writes.changes(gone)
 
     def _versions(self, writes: Writes, *, has_rows: bool) -> tuple[tuple[Step, ...], Counts]:
-        sql = self._sql
+        sql = self.sql
         if not isinstance(sql, HistorySql):
             raise TypeError(type(sql))
         if not has_rows and sql.single and writes.first_at_once:
-            return writes.first_versions() if self.load.manifest.upserts else (), Counts()
+            return writes.first_versions() if sql.upserts else (), Counts()
         if self.load.deletes is not DeleteMode.IGNORE and self._verify.number(sql.count_target):
             self._verify.emptying()
         gone = self._verify.number(sql.count_gone()) if sql.takes_away else 0
@@ -222,12 +230,13 @@ class Publication:
         if not has_rows:
             return writes.insert(), Counts()
         self._verify.emptying()
-        if not self._sql.key:
+        sql = self.sql
+        if not sql.key:
             return writes.exchange(), Counts()
-        rows, found = self.load.manifest.upserts, self._verify.difference()
-        if self.exchangeable and set(self.types) == set(self._sql.names) and found.changed > rows * _EXCHANGE_SHARE:
+        rows, found = sql.upserts, self._verify.difference()
+        if self.exchangeable and set(self.types) == set(sql.names) and found.changed > rows * _EXCHANGE_SHARE:
             return writes.exchange(counted=False), Counts(found.new, found.changed, found.gone)
-        if self._verify.number(self._sql.count_target) - found.gone + found.new != rows:
+        if self._verify.number(sql.count_target) - found.gone + found.new != rows:
             return writes.exchange(), Counts()  # the target had a key twice
         return writes.apply(found), Counts()
 

@@ -65,8 +65,10 @@ class MergePlan:
 
     :param counts: rows that are known to change by steps that do not count them.
     :param nulled: column -> how many values the destination has no value for and will hold as NULL.
+    :param quarantined: how many staged rows were set aside.
     """
 
     steps: tuple[Step, ...] = ()
     counts: Counts = field(default_factory=Counts)
     nulled: Mapping[str, int] = field(default_factory=dict)
+    quarantined: int = 0

@@ -17,6 +17,7 @@ from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.manifest import Role
 from airflow_elt_provider.core.merge_sql import MergeSql
 from airflow_elt_provider.core.modes import DeleteMode
+from airflow_elt_provider.core.question_sql import Problem
 from airflow_elt_provider.core.schema import VERSION_START
 from airflow_elt_provider.core.system_columns import IS_CURRENT, OP, VALID_FROM, VALID_TO
 
@@ -58,7 +59,7 @@ class TimelineSql(MergeSql):
     def tells(self) -> bool:
         """Whether any staged row may be an event."""
         manifest = self.load.manifest
-        return bool(manifest.upserts or (self.timed and manifest.rows_of(Role.DELETE)))
+        return bool(self.upserts or (self.timed and manifest.rows_of(Role.DELETE)))
 
     @property
     def single(self) -> bool:
@@ -113,16 +114,15 @@ class TimelineSql(MergeSql):
         """Whether the staged keys have to be looked at."""
         return self.timed or super().asks_key
 
-    def key_problems(self) -> tuple[tuple[str, Sql], ...]:
+    def key_problems(self) -> tuple[Problem, ...]:
         """Questions whose answers must be 0: a key has one row at one time."""
-        d = self.dialect
-        null = " OR ".join(f"{d.quote(name)} IS NULL" for name in self.key)
-        group = f"SELECT 1 FROM ({self._staged_events}) _elt_s GROUP BY {d.columns((*self.key, AT))}"
+        columns = self.dialect.columns((*self.key, AT))
+        group = f"SELECT 1 FROM ({self._staged_events}) _elt_s GROUP BY {columns} HAVING count(*) > 1"
+        at = (self._starts,) if self.timed or self._by_cursor else ()  # else it is the same for all
         return (
-            ("rows have NULL in the key", Sql(f"SELECT count(*) FROM ({self._staged_events}) _elt_s WHERE {null}")),
-            ("keys appear more than once at one time",
-             Sql(f"SELECT count(*) FROM ({group} HAVING count(*) > 1) _elt_d")),
-        )  # fmt: skip
+            self._keyless(f"SELECT count(*) FROM ({self._staged_events}) _elt_s"),
+            self._twice("keys appear more than once at one time", f"SELECT count(*) FROM ({group}) _elt_d", *at),
+        )
 
     def count_orphans(self) -> Sql:
         """How many staged rows lack columns that no version before them could fill in."""
@@ -181,11 +181,12 @@ class TimelineSql(MergeSql):
         d, q = self.dialect, self.dialect.quote
         ops = self.load.manifest.has_ops
         items = [f"{self._value(column)} AS {q(column.name)}" for column in self.columns]
+        names = (*self.names, AT, RANK, LIVE, END, *([OP] if self.has_partial else []))
         live = f"CASE WHEN {self._op} = 'd' THEN 0 ELSE 1 END" if ops else "1"
         none = d.cast("NULL", self.types[VALID_TO])
         own = (f"{self._starts} AS {q(AT)}", f"{NEW} AS {q(RANK)}", f"{live} AS {q(LIVE)}", f"{none} AS {q(END)}")
         op = [f"{self._op} AS {q(OP)}"] if self.has_partial else []
-        return f"SELECT {', '.join((*items, *own, *op))} FROM {d.staging(self.load)} _elt_r WHERE {self._told}"
+        return self._sifted((*items, *own, *op), names, f"FROM {d.staging(self.load)} _elt_r WHERE {self._told}")
 
     @property
     def _target_events(self) -> str:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from airflow_elt_provider.core.checks import RowCount
-from airflow_elt_provider.core.dialect import Dialect, Fit, Sql
+from airflow_elt_provider.core.checks import RowCheck, RowCount
+from airflow_elt_provider.core.dialect import Dialect, Sql
 from airflow_elt_provider.core.drift import DriftAction, SchemaChange
 from airflow_elt_provider.core.history_sql import HistorySql, Versions
 from airflow_elt_provider.core.load import Load
-from airflow_elt_provider.core.merge_sql import MergeSql, row_count_problem
+from airflow_elt_provider.core.merge_sql import MergeSql
 from airflow_elt_provider.core.modes import WriteMode
 from airflow_elt_provider.core.plan import Merging
+from airflow_elt_provider.core.quarantine import RefusedRow
+from airflow_elt_provider.core.question_sql import row_count_problem
+from airflow_elt_provider.core.staged_sql import NEEDS_DDL, Refusal, Refused
 from airflow_elt_provider.core.state import Session
 from airflow_elt_provider.core.steps import Difference
-from airflow_elt_provider.errors import DataError, DeleteRatioError, TransientError
+from airflow_elt_provider.errors import DataError, DeleteRatioError, QuarantineExceededError, TransientError
 
-_NEEDS_DDL: Final = frozenset({Fit.WIDENS, Fit.CONFLICTS})
+_SHOWN: Final = 3
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Verification:
             current = self.types.get(column.name)
             if column.name in frozen:
                 continue
-            if current is None or self.dialect.fit(current, self.dialect.column_type(column)) in _NEEDS_DDL:
+            if current is None or self.dialect.fit(current, self.dialect.column_type(column)) in NEEDS_DDL:
                 raise TransientError(
                     f"Column {column.name!r} of {self.load.target} changed to {current or 'nothing'} while load "
                     f"{self.load.load_id} was being merged; nothing was merged.",
@@ -74,30 +77,86 @@ class Verification:
                 "and load it anew",
             )
 
-    def rows(self) -> None:
-        """See that all rows are there, their key is one, and the user's checks hold.
+    def tested(self) -> Verification:
+        """Put the rows to the test, and return the questions about those that can be taken.
+
+        The others, where the load may set rows aside, lie in a file beside it from then on.
 
         :raises DataError: says what is wrong, and with how many rows.
+        :raises QuarantineExceededError: when more rows would be set aside than the load allows.
         """
+        self._count()
+        if self.sql.has_partial:
+            self._refuse_orphans(self.number(self.sql.count_orphans()))
+        refusals = (*self._keys(), *self._frozen(), *self._checks())
+        verify = self._set_aside(refusals) if refusals else self
+        refuse_count(self.load.merging, verify.sql.upserts)
+        return verify
+
+    def _count(self) -> None:
         staged = self.number(self.sql.count_staged)
         if staged != self.load.manifest.rows:
             raise DataError(
                 f"{self.load.staging or self.load.manifest_ref.uri} has {staged:,} rows, the manifest lists "
                 f"{self.load.manifest.rows:,}.", hint="clear the load from its stage task on",
             )  # fmt: skip
-        if self.sql.has_partial:
-            self._refuse_orphans(self.number(self.sql.count_orphans()))
-        if self.sql.key and self.sql.asks_key:
-            for problem, question in self.sql.key_problems():
-                self._refuse(f"primary_key {', '.join(self.sql.key)}: %s {problem}", self.number(question))
-        for column in self.sql.columns:
-            if self.dialect.fit(self.types[column.name], self.dialect.column_type(column)) in _NEEDS_DDL:
-                message = f"column {column.name!r} is frozen as {self.types[column.name]}: %s values do not fit"
-                self._refuse(message, self.number(self.sql.lossy(column)))
-        refuse_count(self.load.merging, self.load.manifest.upserts)
+
+    def _keys(self) -> list[Refusal]:
+        if not (self.sql.key and self.sql.asks_key):
+            return []
+        key, problems = ", ".join(self.sql.key), self.sql.key_problems()
+        found = [self._found(f"primary_key {key}: %s {what}", sql, refusal) for what, sql, refusal in problems]
+        return [refusal for refusal in found if refusal]
+
+    def _frozen(self) -> list[Refusal]:
+        found = []
+        for column in filter(self.sql.is_frozen, self.sql.columns):
+            message = f"column {column.name!r} is frozen as {self.types[column.name]}: %s values do not fit"
+            # A key that does not fit could be taken for another one, which does.
+            aside = None if column.name in self.sql.key else self.sql.unfit(column)
+            found.append(self._found(message, self.sql.lossy(column), aside))
+        return [refusal for refusal in found if refusal]
+
+    def _checks(self) -> list[Refusal]:
+        found = []
         for check in self.load.merging.checks:
-            if not isinstance(check, RowCount):
-                self._refuse(f"check {check}: %s violations", self.number(self.sql.violations(check)))
+            if isinstance(check, RowCount):
+                continue
+            aside = self.sql.violating(check) if isinstance(check, RowCheck) and check.quarantine else None
+            found.append(self._found(f"check {check}: %s violations", self.sql.violations(check), aside))
+        return [refusal for refusal in found if refusal]
+
+    def _found(self, message: str, question: Sql, refusal: Refusal | None) -> Refusal | None:
+        """Return the refusal of rows that are to be set aside; None where nothing is wrong."""
+        count = self.number(question)
+        if count and refusal and self.load.sets_aside:
+            return refusal
+        self._refuse(message, count)
+        return None
+
+    # --- rows that are set aside ---
+
+    def _set_aside(self, refusals: tuple[Refusal, ...]) -> Verification:
+        limit, before = self.load.merging.guards.max_quarantined_rows, self.load.manifest.quarantined
+        left = max(limit - before, 0)
+        asking = replace(self.sql, refused=Refused(refusals))
+        rows = [self._refused_row(refusals, *row) for row in self.session.query(asking.refused_rows(left + 1))]
+        if self.load.set_aside is None:
+            raise TypeError(self.load.set_aside)
+        uri = self.load.set_aside(rows)
+        if len(rows) > left:
+            extracted = f"the extract set {before:,} aside, and " if before else ""
+            raise QuarantineExceededError(
+                f"{self.load.target}: more than max_quarantined_rows={limit} rows cannot be taken: {extracted}"
+                f"{'; '.join(map(str, rows[:_SHOWN]))}. Nothing was merged.",
+                hint=f"correct them at the source, or raise max_quarantined_rows; see {uri}",
+            )
+        return replace(self, sql=replace(self.sql, refused=Refused(refusals, len(rows))))
+
+    def _refused_row(self, refusals: Sequence[Refusal], first: int, *texts: str | None) -> RefusedRow:
+        refusal, manifest = refusals[int(first)], self.load.manifest
+        values = dict(zip(manifest.schema.names, texts, strict=True))
+        return RefusedRow(refusal.reason, refusal.column, manifest.source, values)
 
     def _refuse_orphans(self, count: int) -> None:
         if count:
@@ -120,11 +179,15 @@ class Verification:
         if not asked:
             return {}
         counts = self.session.query(self.sql.nulled(asked))[0]
-        return {column.name: int(count) for column, count in zip(asked, counts, strict=True) if count}
+        nulled = {column.name: int(count) for column, count in zip(asked, counts, strict=True) if count}
+        for name in self.sql.key if self.load.mode.needs_key else ():
+            self._refuse(f"the key {name!r} has %s values that the destination cannot hold", nulled.get(name, 0))
+        return nulled
 
     def difference(self) -> Difference:
         """Return how a complete load differs from the target."""
-        return Difference(*map(int, self.session.query(self.sql.compare())[0]))
+        found = Difference(*map(int, self.session.query(self.sql.compare())[0]))
+        return found._replace(gone=self.number(self.sql.count_gone())) if self.sql.keeps_refused else found
 
     def versions(self) -> Versions[int]:
         """Return what a load makes of the versions of a target with history."""
@@ -156,8 +219,9 @@ class Verification:
         :raises DataError: names the setting that allows it.
         """
         manifest = self.load.manifest
-        whole = manifest.complete or self.load.mode is WriteMode.REPLACE
-        empty = manifest.source_rows == 0 or (whole and not manifest.upserts)
+        replaces = self.load.mode is WriteMode.REPLACE
+        rows = self.sql.upserts if replaces else manifest.upserts
+        empty = manifest.source_rows == 0 or ((manifest.complete or replaces) and not rows)
         if empty and not self.load.merging.guards.allow_empty:
             raise DataError(
                 f"{self.load.target}: the source has no rows, the target has; nothing was merged.",

@@ -78,7 +78,7 @@ class Writes:
 
     def changes(self, gone: int) -> tuple[Step, ...]:
         """A load of changes: ``gone`` rows go, then the others come."""
-        return (*self._delete_gone(Difference(0, gone, 0)), *(self.upsert() if self._load.manifest.upserts else ()))
+        return (*self._delete_gone(Difference(0, gone, 0)), *(self.upsert() if self._sql.upserts else ()))
 
     # --- versions ---
 
@@ -124,7 +124,7 @@ class MergeWrites(Writes):
 
     def apply(self, found: Difference) -> tuple[Step, ...]:
         """One MERGE, after a DELETE where MERGE cannot delete."""
-        if self.deletes_by_source:
+        if self.deletes_by_source and not self._sql.keeps_refused:
             steps = (Step(self._sql.merge(deletes=True), effect=Effect.MERGED),)
             return steps if any(found) else ()
         return (*self._delete_gone(found), *(self.upsert() if found.new or found.changed else ()))

@@ -15,7 +15,9 @@ from airflow_elt_provider.core.protocols import Commit, Destination, Stage
 from airflow_elt_provider.core.receipt import Receipt
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.core.verification import refuse_count
+from airflow_elt_provider.engine.extract import stream_folder
 from airflow_elt_provider.engine.progress import Progress
+from airflow_elt_provider.engine.quarantine import SetAsideByMerge
 from airflow_elt_provider.errors import ConfigurationError, DataError
 
 log = logging.getLogger(__name__)
@@ -161,7 +163,9 @@ def merge_load(staged: StagingRef, merging: Merging, destination: Destination, s
             seconds={**staged.seconds, "merge": round(started.seconds, 3)},
         )  # fmt: skip
     staging = staged.staging or (destination.staged(manifest.load_id) if manifest.rows else None) or ""
-    load = Load(manifest, staged.manifest, merging, staging)
+    folder = f"{stream_folder(manifest.stream)}/{manifest.load_id}"
+    aside = SetAsideByMerge(stage, folder, manifest.stream)
+    load = Load(manifest, staged.manifest, merging, staging, set_aside=aside)
     try:
         receipt = _commit(load, destination, stage)
     except FileNotFoundError as error:

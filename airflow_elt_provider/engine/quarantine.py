@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date, datetime, time
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from airflow_elt_provider.core.buckets import BucketKind, Buckets
+from airflow_elt_provider.core.load import new_nonce
 from airflow_elt_provider.core.manifest import Role, StagedFile
 from airflow_elt_provider.core.masking import Masks
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
@@ -125,15 +126,12 @@ class SetAside:
         if self._writer is None:
             self._path = self._stack.enter_context(self._stage.workspace()) / _NAME
             self._writer = self._stack.enter_context(pq.ParquetWriter(self._path, SCHEMA, compression="zstd"))
-        columns = zip(*((row.reason, row.column, row.place, self._row(row)) for row in rows), strict=True)
-        arrays = [pa.array(each, pa.string()) for each in columns]
-        self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
+        self._writer.write_batch(_batch(rows, self._row))
 
     def _row(self, row: RefusedRow) -> str | None:
         if not row.values:
             return None if self._masks else json.dumps(row.text, ensure_ascii=False)
-        values = {name: self._masks.text(name, value) for name, value in row.values.items()}
-        return json.dumps(values, ensure_ascii=False)
+        return _json({name: self._masks.text(name, value) for name, value in row.values.items()})
 
     def finish(self) -> tuple[StagedFile, ...]:
         """Put the file on the stage, once everything was drained; () where no row was set aside."""
@@ -164,6 +162,45 @@ class SetAside:
             return False, None
         # All keys that are there are staged, but not all rows: what is neither is gone.
         return (False, Buckets(BucketKind.ALL, ())) if self._keys else (complete, buckets)
+
+
+class SetAsideByMerge:
+    """Puts the rows that one merge cannot take on the stage, in a file of their own beside the load's.
+
+    Their values come from the stage, and are masked where they have to be. A merge that is tried again finds the same
+    rows, and does not write them twice.
+
+    :param folder: of the load, on the stage.
+    """
+
+    def __init__(self, stage: Stage, folder: str, stream: str) -> None:
+        self._stage, self._folder, self._stream = stage, folder, stream
+        self._written: tuple[Sequence[RefusedRow], str] = ((), "")
+
+    def __call__(self, rows: Sequence[RefusedRow]) -> str:
+        """Write the rows and return the file's URI."""
+        if rows != self._written[0]:
+            self._written = (rows, self._put(rows))
+        return self._written[1]
+
+    def _put(self, rows: Sequence[RefusedRow]) -> str:
+        with self._stage.workspace() as folder:
+            path = folder / _NAME
+            pq.write_table(
+                pa.Table.from_batches([_batch(rows, lambda row: _json(row.values))]), path, compression="zstd"
+            )
+            uri = self._stage.put(path, f"{self._folder}/{new_nonce()}/{_NAME}")
+        log.warning("%s: merge: %s rows set aside -> %s", self._stream, f"{len(rows):,}", uri)
+        return uri
+
+
+def _batch(rows: Sequence[RefusedRow], text: Callable[[RefusedRow], str | None]) -> pa.RecordBatch:
+    columns = zip(*((row.reason, row.column, row.place, text(row)) for row in rows), strict=True)
+    return pa.RecordBatch.from_arrays([pa.array(each, pa.string()) for each in columns], schema=SCHEMA)
+
+
+def _json(values: Mapping[str, str | None]) -> str:
+    return json.dumps(values, ensure_ascii=False)
 
 
 def text_of(value: Any) -> str | None:

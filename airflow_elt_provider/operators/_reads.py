@@ -31,10 +31,10 @@ class ReadsSource(EltOperator):
     :param query: a SELECT instead of a table, or the name of a ``.sql`` file. (templated)
     :param path: files instead of a table, e.g. ``s3://bucket/original-data/*.csv``. (templated)
     :param where: an extra predicate in the source's SQL. (templated)
-    :param capture: how changes are found: ``full``, ``cursor``, or a value such as ``Cursor("updated_at")``; default
-        ``cursor`` where ``cursor_column`` is given, else ``full``.
+    :param capture: how changes are found: ``full``, ``cursor``, ``xmin``, ``fingerprint``, ``wal``, or a value such as
+        ``Cursor("updated_at")``; default ``cursor`` where ``cursor_column`` is given, else ``full``.
     :param cursor_column: shorthand for ``Cursor(...)``.
-    :param mode: what a merge does with the rows: ``merge``, ``append`` or ``replace``.
+    :param mode: what a merge does with the rows: ``merge``, ``append``, ``replace`` or ``history``.
     :param deletes: what becomes of target rows that are gone from the source: ``ignore``, ``soft`` or ``hard``.
     :param primary_key: columns that identify a row; default: read from the source.
     :param interval: ``(start, end)`` on the cursor column: a backfill that leaves the checkpoint alone. (templated)

@@ -151,10 +151,10 @@ except ImportError:
     from airflow.hooks.base import BaseHook
     from airflow.models.baseoperator import BaseOperator
     from airflow.utils.task_group import TaskGroup
-before, begun = set(sys.modules), time.perf_counter()
+before, begun = set(sys.modules), time.process_time()
 for name in sys.argv[1:]:
     importlib.import_module(name)
-print(time.perf_counter() - begun)
+print(time.process_time() - begun)
 print(*sorted(set(sys.modules) - before))
 """
 HEAVY = ("airflow.providers", "boto3", "botocore", "duckdb", "psycopg2", "pyarrow", "pandas", "requests", "httpx",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 from hypothesis import strategies as st
 
+from airflow_elt_provider.errors import TransientError
 from tests.contract.faults import PowerCutError
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 LARGE = 3000
 """Characters of a value that PostgreSQL keeps out of line, so that its log does not repeat it."""
+PATIENCE = 1.0
+"""Seconds that a sync waits for an open transaction, where it has to."""
 _numbers = itertools.count()
 _seeds = st.integers(0, 10_000)
 
@@ -67,6 +70,7 @@ class Life:
         number = next(_numbers)
         self.table, self.world.target = f"life{number}", f"raw.life{number}"
         self.world.table = f"public.{self.table}"
+        self.world.lock_timeout = PATIENCE
         self._run(
             f"CREATE SEQUENCE keys{number} START 7",
             f"CREATE TABLE {self.table} (id {self.key} PRIMARY KEY DEFAULT nextval('keys{number}')::text::{self.key}, "
@@ -194,6 +198,16 @@ class Life:
         self._sync(**more)
 
     def _sync(self, **more: Any) -> None:
+        """Sync; a slot cannot be made while a transaction that writes is open, so the user ends it and tries again."""
+        try:
+            self._attempt(**more)
+        except TransientError as error:
+            if not self.open or f"process {self.open.info.backend_pid} " not in str(error):
+                raise
+            self.end()
+            self._attempt(**more)
+
+    def _attempt(self, **more: Any) -> None:
         self.world.sync(
             run_id=f"run {self.run}", generation=self.generation, allow_empty=True, max_delete_ratio=1.0,
             **{**self.parameters, **more},
@@ -236,7 +250,8 @@ class Life:
         if deletes == "ignore":
             keys = {row[0] for row in wanted}
             found = [row for row in found if row[0] in keys]
-        assert found == wanted, "\n".join(self.story)
+        odd = sorted(set(found) ^ set(wanted), key=str)
+        assert found == wanted, "\n".join([*self.story, *(str(row)[:200] for row in odd)])
 
     def _check_versions(self) -> None:
         """No two versions of a key at one time, none that ends before it begins, one current at most."""

@@ -11,6 +11,7 @@ import pytest
 from servers.postgres import PostgresServer
 from tests.contract.at_work import Servers
 from tests.contract.candidates import DESTINATIONS
+from tests.contract.doomed_sync import DoomedProcesses
 from tests.contract.world import World
 
 if TYPE_CHECKING:
@@ -32,6 +33,13 @@ def servers() -> Iterator[Servers]:
 def source_server(servers: Servers) -> PostgresServer:
     """Run the source."""
     return servers.of(PostgresServer)
+
+
+@pytest.fixture(scope="session")
+def doomed() -> Iterator[DoomedProcesses]:
+    """Lend processes that die."""
+    with DoomedProcesses() as processes:
+        yield processes
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

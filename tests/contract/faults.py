@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ class Fuse:
     blow_at: int | None = None
     moments: list[str] = field(default_factory=list)
     _last: str = ""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def tick(self, moment: str) -> None:
         """Pass one moment.
@@ -32,11 +34,13 @@ class Fuse:
         :param moment: what is about to happen, or "" for a statement that is done. A cut after one statement is a cut
             before the next, so of those only the moment after COMMIT counts.
         """
-        last, self._last = self._last, moment
-        if not moment and last != "COMMIT":
-            return
-        self.moments.append(" ".join(moment.split())[:120] or f"after {last}")
-        if self.blow_at == len(self.moments):
+        with self._lock:  # a source has threads
+            last, self._last = self._last, moment
+            if not moment and last != "COMMIT":
+                return
+            self.moments.append(" ".join(moment.split())[:120] or f"after {last}")
+            blows = self.blow_at == len(self.moments)
+        if blows:
             raise PowerCutError(self.moments[-1])
 
 

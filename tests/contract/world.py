@@ -49,6 +49,8 @@ class World:
     :param target: as `target_table` has it.
     :param stride: see `DestinationCandidate`.
     :param histories: see `DestinationCandidate`.
+    :param observe_source: whether the source's statements are moments for the fuse, too.
+    :param lock_timeout: seconds for which the source waits for somebody else's locks.
     """
 
     server: PostgresServer
@@ -60,6 +62,8 @@ class World:
     fuse: Fuse = field(default_factory=Fuse)
     stride: int = 1
     histories: float = 1.0
+    observe_source: bool = False
+    lock_timeout: float = 60.0
 
     # --- the source ---
 
@@ -85,8 +89,9 @@ class World:
         return PostgresSource(
             PostgresSettings(
                 host=self.server.host, port=self.server.port, dbname=self.dbname, user=self.server.user,
-                password=_secret(self.server.password),
-            )
+                password=_secret(self.server.password), lock_timeout=self.lock_timeout,
+            ),
+            observe=self.fuse.tick if self.observe_source else None,
         )  # fmt: skip
 
     def stage(self) -> Stage:

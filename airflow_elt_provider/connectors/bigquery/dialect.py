@@ -156,6 +156,10 @@ class BigQueryDialect(Dialect):
             own = types.array_json(own, column.source_type)
         return types.from_text(own, type_) if type_ == "JSON" else own
 
+    def staged_text(self, column: Column) -> str:
+        """Return what was staged as text."""
+        return types.as_text(f"_elt_r.{quoted(column.name)}", types.wire_type(column.type))
+
     def exact_text(self, column: Column) -> str:
         """Return an exceptional value as text."""
         path = literal(f'$."{column.name}"')

@@ -70,9 +70,7 @@ class Merge:
 
     def _publication(self) -> Publication:
         session = BigQuerySession(self.jobs, f"Merging into {self.load.target}")
-        target = catalog.describe(
-            self.jobs, self.dialect_of(None), self.load.target, self.load.manifest.schema
-        )
+        target = catalog.describe(self.jobs, self.dialect_of(None), self.load.target, self.load.manifest.schema)
         types = target.table.columns if target else {}
         return Publication(
             session, self.dialect_of(target), self.load, types, self.changes, exchangeable=True, writes=BigQueryWrites

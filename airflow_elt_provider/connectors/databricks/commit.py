@@ -169,9 +169,9 @@ class Commit:
         assert receipt  # noqa: S101 - what is ready has one
         if ready.version is None:
             return receipt
-        if not any(counts) and publication.load.manifest.upserts:
+        sql = publication.sql
+        if not any(counts) and sql.upserts and isinstance(sql, DatabricksMergeSql):
             # Nothing to do, or done before: by an attempt that died, or by a sending whose answer was lost.
-            sql = DatabricksMergeSql(self.session.dialect, publication.load, publication.types)
             counts = Counts(*map(int, self.session.query(sql.upserted(ready.version))[0]))
         return replace(receipt, inserted=counts.inserted, updated=counts.updated, deleted=counts.deleted)
 

@@ -106,6 +106,12 @@ class DatabricksDialect(Dialect):
             return f"coalesce({own}, {types.from_canonical(self.exact_text(column), type_)})"
         return own
 
+    def staged_text(self, column: Column) -> str:
+        """Return what was staged as text."""
+        own = f"_elt_r.{quoted(column.name)}"
+        is_binary = pa.types.is_binary(column.type)
+        return f"concat({literal(chr(92))}, 'x', lower(hex({own})))" if is_binary else self.cast(own, self.text_type)
+
     def exact_text(self, column: Column) -> str:
         """Return an exceptional value as text."""
         exact = f"from_json(_elt_r.{quoted(EXACT)}, 'MAP<STRING, STRING>')"

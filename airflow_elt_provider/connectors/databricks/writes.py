@@ -105,23 +105,29 @@ class DatabricksMergeSql(MergeSql):
         mark = self.dialect.quote(DELETED_AT)
         return self._on_claim(f"_elt_t.{mark} IS NULL", f"WHEN MATCHED THEN UPDATE SET {mark} = {self.dialect.now}")
 
-    def backfill_with(self, column: str, value: str) -> Sql:
+    def backfill_with(self, column: str, value: str | None) -> Sql:
         """Give the rows from before a column was added the value that the source gives them."""
         arriving, name = self.load.manifest.schema.column(column), self.dialect.quote(column)
+        if value is None:
+            return self._on_claim(
+                f"{self._old} AND _elt_t.{name} IS NOT NULL", f"WHEN MATCHED THEN UPDATE SET {name} = NULL"
+            )
         given = self.dialect.text_value(arriving, literal(value))
         if self.dialect.column_type(arriving) != self.types[column]:
             given = self.dialect.cast(given, self.types[column])
-        return self._on_claim(self._unfilled(name), f"WHEN MATCHED THEN UPDATE SET {name} = {given}")
+        return self._on_claim(self._old, f"WHEN MATCHED THEN UPDATE SET {name} = {given}")
 
     def fill_renamed(self, new: str, old: str) -> Sql:
         """Give the rows from before a column was renamed the value that they have under the old name."""
         names = self.dialect.quote(new), f"_elt_t.{self.dialect.quote(old)}"
         value = self._of_old_name(new, old, names[1])
-        condition = f"_elt_t.{names[0]} IS NULL AND {names[1]} IS NOT NULL"
+        condition = self.dialect.differ(f"_elt_t.{names[0]}", value)
         return self._on_claim(condition, f"WHEN MATCHED THEN UPDATE SET {names[0]} = {value}")
 
-    def _unfilled(self, name: str) -> str:
-        return f"_elt_t.{name} IS NULL"
+    @property
+    def _old(self) -> str:
+        """The condition for rows that get the value of a column that was added."""
+        return "1 = 1"
 
     def _on_claim(self, condition: str, when: str) -> Sql:
         """Return a MERGE whose source is the claim itself: without it, nothing matches."""
@@ -175,8 +181,9 @@ class DatabricksHistorySql(HistorySql, DatabricksMergeSql):
     def _source(self, rows: str) -> str:
         return f"(SELECT * FROM ({rows}) _elt_q WHERE {self._fence})"
 
-    def _unfilled(self, name: str) -> str:
-        return f"_elt_t.{name} IS NULL AND {self._current}"
+    @property
+    def _old(self) -> str:
+        return self._current
 
 
 class DatabricksWrites(Writes):
@@ -191,7 +198,7 @@ class DatabricksWrites(Writes):
         if not isinstance(sql, DatabricksMergeSql):
             raise TypeError(type(sql))
         self._text = sql
-        self._rows = sql.load.manifest.upserts
+        self._rows = sql.upserts
 
     def backfill(self) -> tuple[Step, ...]:
         """Rows from before a column was added get the value that the source gives them."""
@@ -239,6 +246,8 @@ class DatabricksWrites(Writes):
         if not any(found):
             return ()
         counts = Counts(found.new, found.changed, found.gone)
+        if found.gone and self._text.keeps_refused:  # NOT MATCHED BY SOURCE would take those for gone
+            return (KnownStep(self._text.merge_changes(upserts=bool(self._rows)), counts=counts),)
         if self._rows:
             return (KnownStep(self._merge(deletes=bool(found.gone)), counts=counts),)
         soft = DELETED_AT in self._text.types

@@ -92,6 +92,11 @@ class DuckdbDialect(Dialect):
             return f"coalesce({own}, {types.from_canonical(self.exact_text(column), type_)})"
         return own
 
+    def staged_text(self, column: Column) -> str:
+        """Return what was staged as text."""
+        own = f"_elt_r.{self.quote(column.name)}"
+        return f"'\\x' || lower(hex({own}))" if _wire(column) == "BLOB" else self.cast(own, self.text_type)
+
     def exact_text(self, column: Column) -> str:
         """Return an exceptional value as text."""
         name = column.name.replace("'", "''")

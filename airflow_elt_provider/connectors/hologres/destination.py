@@ -22,8 +22,9 @@ from airflow_elt_provider.connectors.hologres.settings import HologresSettings
 from airflow_elt_provider.connectors.postgres import destination_catalog as catalog
 from airflow_elt_provider.connectors.postgres import destination_staging as staging
 from airflow_elt_provider.connectors.postgres.destination import PostgresDestination
-from airflow_elt_provider.connectors.postgres.destination_session import Observe, PostgresSession
+from airflow_elt_provider.connectors.postgres.destination_session import PostgresSession
 from airflow_elt_provider.connectors.postgres.dialect import PG_11
+from airflow_elt_provider.connectors.postgres.session import Observe
 from airflow_elt_provider.core.checkpoint import Checkpoint
 from airflow_elt_provider.core.comparison_sql import ComparisonWords
 from airflow_elt_provider.core.dialect import Sql

@@ -98,8 +98,18 @@ class GuardedMerge:
         return self.load.manifest.stream
 
     @cached_property
+    def _verify(self) -> Verification:
+        """The questions, once target and rows were put to the test; about the rows that can be taken."""
+        sql = HologresSql(self.dialect, self.load, self.types)
+        verify = Verification(self.session, self.dialect, self.load, sql, self.changes)
+        verify.target()
+        return verify.tested()
+
+    @property
     def _sql(self) -> HologresSql:
-        return HologresSql(self.dialect, self.load, self.types)
+        sql = self._verify.sql
+        assert isinstance(sql, HologresSql)  # noqa: S101 - it was made so
+        return sql
 
     @cached_property
     def _publication(self) -> Publication:
@@ -149,10 +159,8 @@ class GuardedMerge:
     # --- the rows ---
 
     def _merge(self, token: int, planned: str) -> Receipt:
-        verify = Verification(self.session, self.dialect, self.load, self._sql, self.changes)
-        verify.target()
-        verify.rows()
-        plan = MergePlan(nulled=verify.nulled())
+        verify = self._verify
+        plan = MergePlan(nulled=verify.nulled(), quarantined=verify.sql.refused.rows)
         counts = self._noted(planned) or self._counts(verify)
         note = json.dumps({"load_id": self.load.load_id, **counts._asdict()})
         self._expect_lease(self.session.execute(
@@ -192,7 +200,7 @@ class GuardedMerge:
                 self.session.execute(self._sql.backfill_at(column, token), (value,))
         for pair in self._sql.renamed:
             self.session.execute(self._sql.fill_renamed_at(*pair, token))
-        if self.load.manifest.upserts:
+        if self._sql.upserts:
             self.session.execute(self._sql.upsert_at(token))
         if self._mirrors:
             self.session.execute(self._sql.mark_gone(token))

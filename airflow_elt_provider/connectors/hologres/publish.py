@@ -41,7 +41,7 @@ class HologresPublication(Publication):
         return receipt
 
     def _steps(self, writes: Writes, *, has_rows: bool) -> tuple[tuple[Step, ...], Counts]:
-        manifest, sql = self.load.manifest, self._sql
+        manifest, sql = self.load.manifest, self.sql
         mirrors = self.load.deletes is not DeleteMode.IGNORE and (manifest.complete or manifest.takes_away)
         by_key = self.load.mode is WriteMode.MERGE and set(self.target_key) == set(manifest.schema.primary_key)
         if has_rows and manifest.rows and by_key and not mirrors and isinstance(sql, HologresSql):

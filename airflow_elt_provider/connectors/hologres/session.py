@@ -15,8 +15,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 from airflow_elt_provider.connectors.hologres.dialect import Version
 from airflow_elt_provider.connectors.hologres.failures import explained
 from airflow_elt_provider.connectors.hologres.settings import HologresSettings, Transactions
-from airflow_elt_provider.connectors.postgres.destination_session import Observe, PostgresServer, PostgresSession
-from airflow_elt_provider.connectors.postgres.session import cancel
+from airflow_elt_provider.connectors.postgres.destination_session import PostgresServer, PostgresSession
+from airflow_elt_provider.connectors.postgres.session import Observe, cancel
 from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.errors import ConfigurationError, TransientError
 

@@ -33,57 +33,63 @@ class Additions:
     """What new columns mean for rows that were read before.
 
     :param backfill: name in the target -> text of the one value that all earlier rows have (``ADD COLUMN ... DEFAULT``
-        moves no row, so no capture would see it).
+        moves no row, so no capture would see it); None for NULL, in the place of what an earlier column of that name
+        left in the target.
     :param filled: new columns whose earlier rows have values of their own.
     :param reshaped: columns of a known name that are others now: dropped and added, renamed into each other, of
         another type, or of another table.
+    :param altered: why values read before are others now, although the columns are the same; "" where they are not.
     :param renamed: name in the target -> the source's name for that very column at the last load.
     """
 
-    backfill: Mapping[str, str] = field(default_factory=dict)
+    backfill: Mapping[str, str | None] = field(default_factory=dict)
     filled: tuple[str, ...] = ()
     reshaped: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
+    altered: str = ""
 
     @property
     def call_for_everything(self) -> bool:
         """Whether rows that were read before have to be read again."""
-        return bool(self.filled or self.reshaped)
+        return bool(self.filled or self.reshaped or self.altered)
 
     def notes(self, mode: WriteMode) -> tuple[str, ...]:
         """Say what is done about it."""
         if not self.call_for_everything:
             return ()
         names = ", ".join(self.filled + self.reshaped)
+        what = f"column {names} is new" if names else self.altered
         if mode is WriteMode.APPEND:
-            return (
-                f"column {names} is new: rows appended before keep what they have; full_refresh=True would fill it",
-            )
-        return (f"column {names} is new, and rows that were read before have values: reading the whole table once",)
+            return (f"{what}: rows appended before keep what they have; full_refresh=True would fill it",)
+        why = ", and rows that were read before may have values" if names else ""
+        return (f"{what}{why}: reading the whole table once",)
 
 
 def find_additions(
     connection: Connection, relation: Relation, selection: Selection, since: Position, where: str
 ) -> Additions:
     """Compare the columns with those of the checkpoint."""
-    backfill: dict[str, str] = {}
+    backfill: dict[str, str | None] = {}
     filled: list[str] = []
     reshaped: list[str] = []
     before = dict(zip(since.columns, since.shape, strict=False))
     renamed = find_renamed(relation, selection, since)
     for selected, now in zip(selection.columns, shape(relation, selection), strict=True):
-        column = selected.source
+        column, then = selected.source, before.get(selected.source.name, now)
+        added = 0 < since.columns_seen < column.number and selected.column.name not in selection.schema.primary_key
         if column.name in since.columns:
-            if before.get(column.name, now) != now:
-                reshaped.append(column.name)
+            again = added and then != now and _table(then) == _table(now)
+            if not again:  # else dropped, and added anew
+                reshaped += [column.name] if then != now else []
+                continue
+        elif not since.columns or selected.column.name in renamed:  # the merge takes its values from the old name
             continue
-        if selected.column.name in renamed:  # the merge takes its values from the old name
-            continue
-        added = 0 < since.columns_seen < column.number
-        value = _default(connection, relation, column) if since.columns and added else None
-        if value is not None and (since.appends or not _differs(connection, relation, column, where, value)):
+        value = _default(connection, relation, column) if added else None
+        if not added or (value is None and _has_values(connection, relation, column, where)):
+            filled.append(column.name)
+        elif value is None or since.appends or not _differs(connection, relation, column, where, value):
             backfill[selected.column.name] = value
-        elif since.columns and _has_values(connection, relation, column, where):
+        else:
             filled.append(column.name)
     return Additions(backfill, tuple(filled), tuple(reshaped), renamed)
 
@@ -107,6 +113,10 @@ def find_renamed(relation: Relation, selection: Selection, since: Position) -> d
 def shape(relation: Relation, selection: Selection) -> tuple[str, ...]:
     """Return what each column is, to see when another one takes its name."""
     return tuple(f"{relation.oid}.{column.source.number} {column.source.type.declared}" for column in selection.columns)
+
+
+def _table(shape_: str) -> str:
+    return shape_.partition(".")[0]
 
 
 def _default(connection: Connection, relation: Relation, column: SourceColumn) -> str | None:

@@ -59,7 +59,7 @@ class LogCapture:
 
         :raises ConfigurationError: for a server, role, table or publication with which the log cannot be read.
         """
-        capture = _capture(asked)
+        capture, dry_run = _capture(asked), any(extraction.dry_run for extraction, _ in asked)
         with ExitStack() as stack:
             control = stack.enter_context(self.open_session(self.settings))
             control.autocommit = True
@@ -69,15 +69,15 @@ class LogCapture:
             found = open_tables(catalog, asked)
             tables = [
                 FollowedTable(each, name, publication,
-                              ensure_published(control, publication, each.relation, each.selection))
+                              ensure_published(control, publication, each.relation, each.selection, dry_run=dry_run))
                 for each in found
             ]  # fmt: skip
             slot = wal_slot.wait_until_free(control, name, self.settings.lock_timeout)
-            yield self._read(stack, control, slot, capture, tables)
+            yield self._read(stack, control, slot, capture, tables, dry_run=dry_run)
 
     def _read(
         self, stack: ExitStack, control: Connection, slot: wal_slot.Slot | None, capture: Wal,
-        tables: list[FollowedTable],
+        tables: list[FollowedTable], *, dry_run: bool,
     ) -> list[ChangeSet]:  # fmt: skip
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="elt-wal-")))
         end = wal_slot.flushed(control)
@@ -87,8 +87,8 @@ class LogCapture:
         logs: dict[int, TableLog] = {}
         notes: tuple[str, ...] = ()
         if slot and any(table.by_log for table in tables):
-            logs, notes = self._follow(control, slot, capture, tables, folder)
-        snapshots = SnapshotReader(self.settings, self.open_session, self.cancel, stack)
+            logs, notes = self._follow(control, slot, capture, tables, folder, dry_run=dry_run)
+        snapshots = SnapshotReader(self.settings, self.open_session, self.cancel, stack, dry_run)
         if not all(table.by_log for table in tables):
             snapshots.begin(control, tables[0].slot, slot)
         return [
@@ -99,12 +99,14 @@ class LogCapture:
         ]
 
     def _follow(
-        self, control: Connection, slot: wal_slot.Slot, capture: Wal, tables: list[FollowedTable], folder: Path
-    ) -> tuple[dict[int, TableLog], tuple[str, ...]]:
+        self, control: Connection, slot: wal_slot.Slot, capture: Wal, tables: list[FollowedTable], folder: Path,
+        *, dry_run: bool,
+    ) -> tuple[dict[int, TableLog], tuple[str, ...]]:  # fmt: skip
         """Advance the slot to what all have merged, and read the log up to its end."""
         followed = [table for table in tables if table.by_log]
-        wal_slot.advance(control, slot, min(table.since for table in followed))
-        notes = [wal_slot.heartbeat(control)] if capture.heartbeat else []
+        if not dry_run:
+            wal_slot.advance(control, slot, min(table.since for table in followed))
+        notes = [wal_slot.heartbeat(control)] if capture.heartbeat and not dry_run else []
         until = wal_slot.flushed(control)
         logs = {table.found.relation.oid: table.log(folder) for table in followed}
         reader = LogReader(list(logs.values()), until)

@@ -16,7 +16,7 @@ from airflow_elt_provider.errors import ConfigurationError
 KINDS: Final = {
     "r": "table", "p": "partitioned table", "v": "view", "m": "materialized view", "f": "foreign table", "q": "query",
 }  # fmt: skip
-_PG_18: Final = 180_000
+PG_18: Final = 180_000
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def read_table(connection: Connection, name: str, server: str) -> Relation | Non
 
 def _columns(connection: Connection, oid: int) -> tuple[SourceColumn, ...]:
     version = connection.server_version
-    sql = _COLUMNS.format(missing=_MISSING if version >= PG_11 else "NULL", valid=_VALID if version >= _PG_18 else "")
+    sql = _COLUMNS.format(missing=_MISSING if version >= PG_11 else "NULL", valid=_VALID if version >= PG_18 else "")
     rows = query_rows(connection, sql, (oid,))
     types = read_types(connection, [(row[2], row[3]) for row in rows])
     return tuple(

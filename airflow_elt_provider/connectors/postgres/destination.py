@@ -16,8 +16,9 @@ from psycopg2 import errors
 from airflow_elt_provider.connectors.postgres import comparing
 from airflow_elt_provider.connectors.postgres import destination_catalog as catalog
 from airflow_elt_provider.connectors.postgres import destination_staging as staging
-from airflow_elt_provider.connectors.postgres.destination_session import Observe, PostgresServer, PostgresSession
+from airflow_elt_provider.connectors.postgres.destination_session import PostgresServer, PostgresSession
 from airflow_elt_provider.connectors.postgres.dialect import PostgresDialect
+from airflow_elt_provider.connectors.postgres.session import Observe
 from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
 from airflow_elt_provider.connectors.postgres.snapshot import server_identity
 from airflow_elt_provider.core.checkpoint import Checkpoint

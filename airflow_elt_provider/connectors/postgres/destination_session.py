@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,11 +13,10 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 
 from airflow_elt_provider.connectors.postgres.copy_feed import CopyFeed
 from airflow_elt_provider.connectors.postgres.dialect import PostgresDialect
-from airflow_elt_provider.connectors.postgres.session import cancel, connect, translate
+from airflow_elt_provider.connectors.postgres.session import Observe, cancel, connect, translate
 from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
 from airflow_elt_provider.core.dialect import Sql
 
-Observe = Callable[[str], None]
 _COPY_BYTES = 1 << 20
 
 

@@ -84,9 +84,10 @@ def older(session: PostgresSession, dialect: PostgresDialect, age: timedelta) ->
 
 
 def adoptable(load: Load, place: catalog.Place) -> bool:
-    """Whether there is no target yet, and the staging table lies where it belongs."""
+    """Whether there is no target yet, and the staging table lies where it belongs, with no row too many."""
     return (
         may_become_target(load.staging)
+        and not load.may_lose_rows
         and TableRef.parse(load.staging).parts[:-1] == place.ref.parts[:-1]
         and not place.oid
     )

@@ -17,6 +17,8 @@ from airflow_elt_provider.core.system_columns import EXACT, LOAD_ID
 from airflow_elt_provider.core.table_ref import TableRef
 
 PG_11: Final = 110_000
+_PG_16: Final = 160_000
+_INTEGERS: Final = frozenset({"smallint", "integer", "bigint"})
 NO_DAY: Final = "^(0000-|[0-9]{4}-(00-|[0-9]{2}-00|02-(29|3)|(04|06|09|11)-31))[^B]*$"
 """Exceptional dates that no calendar has (MySQL keeps them): pattern of their text. BC ones are PostgreSQL's own."""
 
@@ -57,6 +59,20 @@ class PostgresDialect(Dialect):
     def md5(self, expression: str) -> str:
         """Return the MD5 of a text's UTF-8 bytes; PostgreSQL alone would take those of the database's encoding."""
         return f"md5(convert_to({expression}, 'UTF8'))"
+
+    def try_cast(self, expression: str, type_: str) -> str:
+        """Return a cast that gives NULL for what does not fit; before PostgreSQL 16 it fails instead.
+
+        Whole numbers are what their value says: ``5.00`` and ``true`` have no text that an integer's could be.
+        """
+        if self._server_version < _PG_16:
+            return self.cast(expression, type_)
+        text = self.cast(expression, self.text_type)
+        if type_ in _INTEGERS:
+            whole = f"regexp_replace({text}, '[.]0+$', '')"
+            text = f"CASE {text} WHEN 'true' THEN '1' WHEN 'false' THEN '0' ELSE {whole} END"
+        valid = f"pg_catalog.pg_input_is_valid({text}, {literal(type_)})"
+        return f"CASE WHEN {valid} THEN {self.cast(text, type_)} END"
 
     # --- staging ---
 

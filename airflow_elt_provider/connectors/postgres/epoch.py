@@ -30,11 +30,6 @@ WHERE c.relkind <> 'p' ORDER BY 1
 _TABLES_PG_11: Final = _TABLES.replace("COALESCE(am.amname = 'heap', true)", "true").replace(
     " LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam", ""
 )
-_POLICIES: Final = """
-SELECT md5(COALESCE(string_agg(concat_ws(' ', p.polname, p.polcmd, p.polpermissive, p.polroles,
-    pg_catalog.pg_get_expr(p.polqual, p.polrelid)), ';' ORDER BY p.oid), '') || current_user)
-FROM pg_catalog.pg_policy p WHERE p.polrelid = %s
-"""
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,6 @@ class Epoch:
     :param server: major version.
     :param boot: when the server started: another one is another start, or another server of the same cluster.
     :param tables: oids of the tables whose rows are read: the table, its partitions, its children.
-    :param policies: of the row security that hides rows from the role; "" where none does.
     """
 
     system: str
@@ -58,7 +52,6 @@ class Epoch:
     server: int
     boot: str
     tables: tuple[int, ...]
-    policies: str = ""
 
     def __str__(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -126,14 +119,8 @@ def read_epoch(connection: Connection, relation: Relation) -> Present:
         tables = [
             (oid, heap) for oid, heap in query_rows(connection, _TABLES if pg_12 else _TABLES_PG_11, (relation.oid,))
         ]
-    policies = read_policies(connection, relation)
-    epoch = Epoch(found[0], found[1], found[2], relation.oid, found[3], found[4], tuple(o for o, _ in tables), policies)
+    epoch = Epoch(found[0], found[1], found[2], relation.oid, found[3], found[4], tuple(oid for oid, _ in tables))
     return Present(epoch, relation.kind in "rp" and all(heap for _, heap in tables), recovering)
-
-
-def read_policies(connection: Connection, relation: Relation) -> str:
-    """Return a hash of the policies that hide rows from this user; "" where none do."""
-    return str(query_rows(connection, _POLICIES, (relation.oid,))[0][0]) if relation.row_security else ""
 
 
 def _timeline(*, checkpoint: bool, lsn: bool) -> str:

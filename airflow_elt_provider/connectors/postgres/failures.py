@@ -81,12 +81,23 @@ def statement_failure(error: psycopg2.Error, what: str, privilege: str) -> EltEr
     if state is None:
         return _lost(error, what)
     text = f"{_sentence(what)}: {_message(error)} (SQLSTATE {state})."
+    if error.diag.source_function == "check_enable_rls":
+        return _hidden(error, text)
     if state == "42501":
         return ConfigurationError(text, hint=_grant(error, privilege))
     for prefix, kind, hint in _STATES:
         if state.startswith(prefix):
             return kind(text, hint=error.diag.message_hint or hint if state in {"42703", "42P01", "42883"} else hint)
     return None
+
+
+def _hidden(error: psycopg2.Error, text: str) -> EltError:
+    role = error.cursor.connection.info.user if error.cursor is not None else ""
+    return ConfigurationError(
+        f"{text} Row security hides rows from role {role!r}: rows that it may not see would count as deleted.",
+        hint="let the role see all rows (ALTER ROLE ... BYPASSRLS, or make it the table's owner), or use "
+        "deletes='ignore'; if only a part of the table is wanted, name that with where=",
+    )
 
 
 def _lost(error: psycopg2.Error, what: str) -> EltError | None:

@@ -11,8 +11,9 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 
 from airflow_elt_provider.connectors.postgres.additions import Additions, find_additions, find_renamed
 from airflow_elt_provider.connectors.postgres.capture_fingerprint import timeless
-from airflow_elt_provider.connectors.postgres.catalog import Relation, query_rows
+from airflow_elt_provider.connectors.postgres.catalog import Relation
 from airflow_elt_provider.connectors.postgres.epoch import Epoch, Present
+from airflow_elt_provider.connectors.postgres.meanings import altered, column_meanings, read_meanings
 from airflow_elt_provider.connectors.postgres.row_versions import in_reach, maybe_new_here
 from airflow_elt_provider.connectors.postgres.selection import Selection
 from airflow_elt_provider.core.buckets import Buckets
@@ -24,12 +25,6 @@ from airflow_elt_provider.errors import ConfigurationError
 
 BY_VERSION: Final = "xmin"
 BY_CONTENT: Final = "content"
-_LABELS: Final = """
-SELECT e.oid::text, e.enumlabel FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-JOIN pg_catalog.pg_enum e ON e.enumtypid IN (t.oid, t.typelem, t.typbasetype)
-WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY e.oid
-"""
-"""Values of enumerations by what rows hold: a renamed one changes rows without a new version of any."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +51,11 @@ class Moment:
     @cached_property
     def facts(self) -> dict[str, str]:
         """What a state file keeps beside the fingerprints."""
-        columns = {
-            column.source.name: [column.column.name, str(column.override or "")] for column in self.selection.columns
-        }
         followed = "" if self.extraction.deletes is DeleteMode.IGNORE else "yes"
         return {
-            "where": self.extraction.where or "", "columns": json.dumps(columns, sort_keys=True), "deletes": followed,
-            "labels": json.dumps(dict(query_rows(self.connection, _LABELS, (self.relation.oid,)))),
+            "where": self.extraction.where or "", "deletes": followed,
+            "columns": json.dumps(column_meanings(self.selection), sort_keys=True),
+            "meanings": json.dumps(read_meanings(self.connection, self.relation), sort_keys=True),
         }  # fmt: skip
 
 
@@ -92,20 +85,20 @@ class Basis:
 def find_basis(moment: Moment, since: Position | None, state: bytes | None, wanted: Buckets) -> Basis:
     """Decide what the present can be compared with.
 
-    :raises ConfigurationError: when somebody else's rows would be taken for these, or hidden ones for deleted.
+    :raises ConfigurationError: when another database's rows would be taken for these.
     """
     snapshot = since.snapshot if since else None
     if since is None or snapshot is None:
         return Basis()
     before = Epoch.parse(snapshot.epoch)
     if before:
-        refuse_hidden(moment, before)
+        refuse_other_place(moment, before)
     known = State.from_bytes(state) if state is not None else None
     if before is None or known is None or snapshot.buckets is None:
         return Basis(reason="the state file of the last load is gone")
     reason = (
         "" if comparable(snapshot.buckets, wanted) else "the key has another type or another name"
-    ) or _incomparable(moment, since, snapshot, before) or _stale(moment, since, known)  # fmt: skip
+    ) or _incomparable(moment, since, snapshot, before) or _stale(moment, known)  # fmt: skip
     if reason:
         renamed = find_renamed(moment.relation, moment.selection, since)
         return Basis(reason=reason, additions=Additions(renamed=renamed))
@@ -133,22 +126,6 @@ def newer(moment: Moment, before: Epoch, maybe_new: str) -> str:
     tables = moment.present.epoch.new_tables(before)
     attached = f" OR tableoid IN ({', '.join(map(str, tables))})" if tables else ""
     return f"({maybe_new}{attached})"
-
-
-def refuse_hidden(moment: Moment, before: Epoch) -> None:
-    """Refuse to take rows for deleted that are only hidden, or another database's for these.
-
-    :raises ConfigurationError: says which.
-    """
-    now, extraction = moment.present.epoch, moment.extraction
-    if extraction.deletes is not DeleteMode.IGNORE and now.policies and now.policies != before.policies:
-        raise ConfigurationError(
-            f"{extraction.source}: row security hides rows from the connection's user, by other policies than at the "
-            f"last load; with deletes={extraction.deletes.value!r} they would be taken for deleted.",
-            hint="give the user BYPASSRLS or a policy that shows all rows; or, if it is meant so, run once with "
-            "full_refresh=True",
-        )
-    refuse_other_place(moment, before)
 
 
 def refuse_other_place(moment: Moment, before: Epoch) -> None:
@@ -193,16 +170,16 @@ def _incomparable(moment: Moment, since: Position, snapshot: SnapshotPosition, b
     return "more transactions have passed than row versions can count"
 
 
-def _stale(moment: Moment, since: Position, known: State) -> str:
+def _stale(moment: Moment, known: State) -> str:
     """Return what the target has otherwise than a load from the beginning would leave it; "" for nothing."""
     if moment.extraction.deletes is not DeleteMode.IGNORE and not known.facts.get("deletes"):
         return "deletes were not followed until now"
-    before, now = (json.loads(facts.get("labels", "{}")) for facts in (known.facts, moment.facts))
-    if moment.by == BY_VERSION and any(now.get(oid, label) != label for oid, label in before.items()):
-        return "a value of an enumeration was renamed"
-    before, now = (json.loads(facts.get("columns", "{}")) for facts in (known.facts, moment.facts))
-    other = [name for name in since.columns if name in now and name in before and now[name] != before[name]]
-    return f"column {', '.join(other)} has another name or type in the target" if other else ""
+    for name in ("meanings", "columns") if moment.by == BY_VERSION else ("columns",):
+        before, now = (json.loads(facts.get(name, "{}")) for facts in (known.facts, moment.facts))
+        reason = altered(before, now)
+        if reason:
+            return reason
+    return ""
 
 
 def _doubt(moment: Moment, snapshot: SnapshotPosition, before: Epoch, known: State) -> str:

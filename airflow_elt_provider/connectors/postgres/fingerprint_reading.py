@@ -25,6 +25,7 @@ from airflow_elt_provider.connectors.postgres.fingerprint_basis import (
     of_same_place,
 )
 from airflow_elt_provider.connectors.postgres.fingerprint_scan import Scanned, estimated_rows, planned, scan_table
+from airflow_elt_provider.connectors.postgres.names import quoted
 from airflow_elt_provider.connectors.postgres.reading import ROW_SECURITY, Reading, copied
 from airflow_elt_provider.connectors.postgres.row_versions import has_aged, maybe_new, snapshot_xmin
 from airflow_elt_provider.connectors.postgres.selection import select_columns
@@ -193,31 +194,37 @@ class Delta:
         rows = maybe_new(snapshot.xmin) if snapshot and self.comparison.basis.new else ""
         return {"rows": rows, "buckets": f"{len(self.changed):,} of {len(self.scanned.now):,} changed"}
 
-    def _query(self, items: str, changed: list[int], condition: str) -> tuple[str, bool]:
-        """Return the query for rows of changed buckets, and whether it goes by the index."""
+    def _query(self, items: str, changed: list[int], condition: str, or_else: str = "") -> tuple[str, bool]:
+        """Return the query for rows of changed buckets, and whether it goes by the index.
+
+        :param or_else: a condition for rows that are wanted in any case.
+        """
         moment, key = self.comparison.moment, self.comparison.key
-        condition = f"{moment.where} AND {condition}"
         share = len(changed) / max(1, len(self.scanned.now))
         if self.buckets.kind is BucketKind.RANGE and self._indexed and share < _BY_INDEX:
             ranges = text.key_ranges(self.buckets, changed)
             tables = max(1, len(moment.present.epoch.tables))
             if len(ranges) * tables * _PROBES < self.scanned.now.rows:
+                condition = f"{moment.where} AND {condition}"
                 return text.by_ranges(key, ranges, items, moment.relation.from_item, condition), True
         if share <= _BY_BUCKET:
             inside = text.inside(key, self.buckets, changed, moment.connection.server_version)
             condition = f"{condition} AND {inside}"
-        return f"SELECT {items} FROM {moment.relation.from_item} WHERE {condition}", False
+        condition = f"({condition} OR {or_else})" if or_else else condition
+        return f"SELECT {items} FROM {moment.relation.from_item} WHERE {moment.where} AND {condition}", False
 
     @property
     def _indexed(self) -> bool:
         relation, key = self.comparison.moment.relation, self.comparison.key
         own = tuple(column.source.name for column in key.columns) in relation.keys
-        return relation.kind in "rp" and own and not relation.inherited
+        return relation.kind in "rp" and own and not relation.inherited and not self.scanned.keyless
 
     def rows(self, stack: ExitStack, reading: Reading, cancel: Cancel) -> Iterator[pa.RecordBatch]:
-        """Give the rows of changed buckets that may be new, or all where that cannot be told."""
+        """Give the rows of changed buckets that may be new, or all where that cannot be told; and those in none."""
         moment = self.comparison.moment
-        query = self._query(moment.selection.expressions, self.changed, self.comparison.basis.new or "true")
+        keyless = f"{self.comparison.key.bucket(self.buckets)} IS NULL" if self.scanned.keyless else ""
+        new = self.comparison.basis.new or "true"
+        query = self._query(moment.selection.expressions, self.changed, new, keyless)
         decoder = Decoder.of(moment.selection, f"reading {moment.extraction.source}", reading.quarantine)
         return self._copied(stack, query, decoder, cancel)
 
@@ -228,7 +235,9 @@ class Delta:
         if not new:
             return
         moment, columns = self.comparison.moment, self.comparison.key.columns
-        query = self._query(", ".join(column.expression for column in columns), self.thinned, f"NOT {new}")
+        there = [f"{quoted(column.source.name)} IS NOT NULL" for column in columns if column.source.nullable]
+        old = " AND ".join([f"NOT {new}", *there])
+        query = self._query(", ".join(column.expression for column in columns), self.thinned, old)
         decoder = Decoder(columns, f"reading keys of {moment.extraction.source}")
         for batch in self._copied(stack, query, decoder, cancel):
             yield batch.append_column(OP, pa.array(["k"] * batch.num_rows, pa.string()))
@@ -269,11 +278,11 @@ def change_set(comparison: Comparison, stack: ExitStack, streams: Streams, cance
         found, note = streams(reading)
         return replace(
             reading.change_set(found, note), complete=True, outcome=lambda: comparison.outcome(scanned),
-            source_rows=scanned.now.rows,
+            source_rows=scanned.rows,
         )  # fmt: skip
     delta = Delta.of(comparison, scanned.told_as(basis.buckets))
-    rows = scanned.now.rows
-    if not delta.changed:
+    rows = scanned.rows
+    if not (delta.changed or scanned.keyless):
         return replace(
             reading_of(comparison, None).change_set([], ""), complete=False, source_rows=rows,
             outcome=lambda: _unmoved(comparison, scanned),

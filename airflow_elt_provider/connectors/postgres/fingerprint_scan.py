@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
 from pyarrow import csv
 
@@ -27,16 +28,23 @@ class Scanned:
 
     :param buckets: how theirs are told.
     :param old: for each bucket how many rows the last snapshot saw as they are now; its hashes mean nothing.
+    :param keyless: rows in no bucket, for there is NULL in what tells it. They are read every time.
     """
 
     buckets: Buckets
     now: Fingerprints
     old: Fingerprints
+    keyless: int = 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are in all."""
+        return self.now.rows + self.keyless
 
     def told_as(self, buckets: Buckets) -> Scanned:
         """Return the same for buckets that are as wide, or wider."""
         bits = width_bits(buckets) - width_bits(self.buckets)
-        return Scanned(buckets, self.now.folded(bits), self.old.folded(bits))
+        return Scanned(buckets, self.now.folded(bits), self.old.folded(bits), self.keyless)
 
 
 def scan_table(
@@ -52,8 +60,10 @@ def scan_table(
         cast("Any", pa.py_buffer(sink.getbuffer())), csv.ReadOptions(column_names=list(_TYPES), use_threads=False),
         convert_options=csv.ConvertOptions(column_types=_TYPES),
     )  # fmt: skip
+    keyless = pc.sum(table.filter(pc.is_null(table["bucket"]))["rows"]).as_py() or 0
+    table = table.filter(pc.is_valid(table["bucket"]))
     now = Fingerprints.of(table["bucket"], table["rows"], table["hash"])
-    return Scanned(buckets, now, Fingerprints.of(table["bucket"], table["old"], table["old"]))
+    return Scanned(buckets, now, Fingerprints.of(table["bucket"], table["old"], table["old"]), int(keyless))
 
 
 class planned:  # noqa: N801 - a context manager

@@ -17,13 +17,13 @@ from airflow_elt_provider.connectors.postgres.catalog import KINDS, Relation, qu
 from airflow_elt_provider.connectors.postgres.copy_stream import CopyStream
 from airflow_elt_provider.connectors.postgres.cursor_reading import CursorReader
 from airflow_elt_provider.connectors.postgres.decode import Decoder
-from airflow_elt_provider.connectors.postgres.epoch import read_policies
+from airflow_elt_provider.connectors.postgres.meanings import altered, column_meanings, read_meanings
 from airflow_elt_provider.connectors.postgres.ranges import ranges
 from airflow_elt_provider.connectors.postgres.selection import Selection, select_columns
 from airflow_elt_provider.core.capture import Cursor
 from airflow_elt_provider.core.checkpoint import CursorPosition, Position
 from airflow_elt_provider.core.cursor_rules import CursorReading
-from airflow_elt_provider.core.modes import DeleteMode, WriteMode
+from airflow_elt_provider.core.modes import WriteMode
 from airflow_elt_provider.core.plan import Extraction
 from airflow_elt_provider.core.protocols import ChangeSet
 from airflow_elt_provider.core.quarantine import Quarantine
@@ -66,11 +66,10 @@ class Reading:
             extraction.capture.name, relation.identity, selection.schema.primary_key, selection.names,
             relation.last_column, CursorPosition(cursor.name, None, cursor.type) if cursor else None,
             appends=extraction.mode is WriteMode.APPEND, shape=shape(relation, selection),
-            policies=read_policies(connection, relation),
+            meanings={**column_meanings(selection), **read_meanings(connection, relation)} if cursor else {},
         )  # fmt: skip
         if since:
             since.refuse_change(position, extraction.stream)
-            _refuse_hidden(extraction, since, position)
         notes = selection.notes + ((ROW_SECURITY,) if relation.row_security else ())
         if cursor is None:
             renamed = find_renamed(relation, selection, since) if since else {}
@@ -79,6 +78,7 @@ class Reading:
         additions = Additions()
         if since and not until and not extraction.interval:
             additions = find_additions(connection, relation, selection, since, _where(extraction))
+            additions = replace(additions, altered=altered(since.meanings, position.meanings))
         reader = CursorReader(connection, relation, cursor, _where(extraction))
         found = _read_cursor(reader, extraction, since, until, additions)
         return cls(
@@ -147,22 +147,7 @@ def copied(
         copy.stop()
 
 
-ROW_SECURITY = "row security hides rows of this table from the connection's user: rows it may not see count as absent"
-
-
-def _refuse_hidden(extraction: Extraction, since: Position, now: Position) -> None:
-    """Refuse to take rows for deleted that a new policy hides.
-
-    :raises ConfigurationError: names the table.
-    """
-    takes_away = extraction.deletes is not DeleteMode.IGNORE or extraction.mode is WriteMode.REPLACE
-    if takes_away and now.policies and now.policies != since.policies:
-        raise ConfigurationError(
-            f"{extraction.source}: row security hides rows from this connection's user, by other policies than at the "
-            "last load: rows that it may not see would count as deleted.",
-            hint="let the user see all rows (a policy for it, or ALTER ROLE ... BYPASSRLS); or run once with "
-            "full_refresh=True, if they are meant to go",
-        )
+ROW_SECURITY = "row security hides rows of this table from the connection's user: rows it may not see are not read"
 
 
 def _where(extraction: Extraction) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - likewise
 from psycopg2.extensions import make_dsn
 
 from airflow_elt_provider.connectors.postgres.failures import connect_failure, statement_failure
@@ -18,6 +19,8 @@ from airflow_elt_provider.errors import EltError
 
 PG_11, PG_12, PG_13, PG_14, PG_17 = 110_000, 120_000, 130_000, 140_000, 170_000
 CANCEL_SECONDS: Final = 5.0
+Observe = Callable[[str], None]
+"""Called before each statement with its SQL, and with "" when it is done."""
 _CANCEL: Final = """
 SELECT pg_catalog.pg_cancel_backend(pid) FROM pg_catalog.pg_stat_activity
 WHERE pid = ANY(%s) AND usename = current_user AND application_name = %s
@@ -45,9 +48,10 @@ _PINNED: Final[tuple[tuple[int, str, str], ...]] = (
 """First server version, setting, value. A server's, database's or role's own defaults never decide how values read."""
 
 
-def connect(settings: PostgresSettings) -> Connection:
+def connect(settings: PostgresSettings, observe: Observe | None = None) -> Connection:
     """Open a session whose settings are pinned; outside of any transaction, autocommit off.
 
+    :param observe: sees every statement of the session's cursors, in the thread that runs it.
     :raises ConfigurationError: for a wrong password, database, host or certificate.
     :raises TransientError: when the server refuses connections, is starting up or has none left.
     """
@@ -55,7 +59,7 @@ def connect(settings: PostgresSettings) -> Connection:
     if settings.password:
         keywords["password"] = settings.password.reveal()
     try:
-        connection = psycopg2.connect(make_dsn(**keywords))
+        connection = psycopg2.connect(make_dsn(**keywords), cursor_factory=_observed(observe) if observe else None)
     except psycopg2.Error as error:
         raise connect_failure(error, settings) from error
     try:
@@ -65,6 +69,23 @@ def connect(settings: PostgresSettings) -> Connection:
         connection.close()
         raise
     return connection
+
+
+def _observed(observe: Observe) -> type[Cursor]:
+    """Return a kind of cursor whose statements are observed."""
+
+    class ObservedCursor(Cursor):
+        def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
+            observe(query)
+            super().execute(query, vars)
+            observe("")
+
+        def copy_expert(self, sql: Any, file: Any, size: int = 8192) -> None:
+            observe(sql)
+            super().copy_expert(sql, file, size)
+            observe("")
+
+    return ObservedCursor
 
 
 def _pin(connection: Connection, settings: PostgresSettings) -> None:

@@ -10,6 +10,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 from airflow_elt_provider.connectors.postgres.catalog import KINDS, Relation, query_rows, read_query, read_table
 from airflow_elt_provider.connectors.postgres.names import literal, meant, quoted
 from airflow_elt_provider.connectors.postgres.session import translate
+from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.plan import Extraction
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import ConfigurationError
@@ -32,6 +33,7 @@ def open_relation(connection: Connection, extraction: Extraction) -> Relation:
     """
     connection.autocommit = True  # we say BEGIN ourselves: psycopg2's comes with the first statement, without READ ONLY
     with translate(f"opening {extraction.source}"):
+        _see_all_or_fail(connection, extraction)
         server = server_identity(connection)
         if extraction.query is not None:
             _run(connection, _BEGIN)
@@ -52,11 +54,22 @@ def export(connection: Connection) -> str:
     return str(query_rows(connection, "SELECT pg_catalog.pg_export_snapshot()")[0][0])
 
 
-def join(connection: Connection, snapshot: str) -> None:
+def join(connection: Connection, snapshot: str, extraction: Extraction | None = None) -> None:
     """Begin a transaction that sees what the exporting one sees."""
     connection.autocommit = True
+    if extraction:
+        _see_all_or_fail(connection, extraction)
     _run(connection, _BEGIN)
     _run(connection, f"SET TRANSACTION SNAPSHOT {literal(snapshot)}")
+
+
+def _see_all_or_fail(connection: Connection, extraction: Extraction) -> None:
+    """Have the server refuse to hide rows by row security, where an absent row counts as one that is gone.
+
+    Only the server knows: a policy may ask other tables, and a view may read tables that have policies.
+    """
+    takes_away = extraction.deletes is not DeleteMode.IGNORE or extraction.mode is WriteMode.REPLACE
+    _run(connection, f"SET row_security = {'off' if takes_away else 'on'}")
 
 
 def _run(connection: Connection, sql: str) -> None:

@@ -39,10 +39,17 @@ class PostgresSource:
     :class:`airflow_elt_provider.core.protocols.Source` says what the methods promise.
 
     :param portions: when and how the first load of ``fingerprint`` goes portion by portion.
+    :param observe: called before each statement with its SQL, and with "" when it is done.
     """
 
-    def __init__(self, settings: PostgresSettings, portions: PortionSizes = PortionSizes()) -> None:  # noqa: B008
-        self._settings, self._portions = settings, portions
+    def __init__(
+        self,
+        settings: PostgresSettings,
+        portions: PortionSizes = PortionSizes(),  # noqa: B008
+        *,
+        observe: session.Observe | None = None,
+    ) -> None:
+        self._settings, self._portions, self._observe = settings, portions, observe
         self._live: set[Connection] = set()
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
@@ -98,7 +105,7 @@ class PostgresSource:
         connections = [reading.connection]
         if len(shares) > 1:
             name = snapshot.export(reading.connection)
-            connections += [stack.enter_context(self._joined(name)) for _ in shares[1:]]
+            connections += [stack.enter_context(self._joined(name, reading.extraction)) for _ in shares[1:]]
         self._refuse_cancelled(reading.extraction)
         streams = [
             stack.enter_context(reading.stream(connection, share, self._cancel_one))
@@ -169,7 +176,7 @@ class PostgresSource:
 
     @contextmanager
     def _session(self, settings: PostgresSettings | None = None) -> Iterator[Connection]:
-        connection = session.connect(settings or self._settings)
+        connection = session.connect(settings or self._settings, self._observe)
         with self._lock:
             self._live.add(connection)
         try:
@@ -180,9 +187,9 @@ class PostgresSource:
             connection.close()
 
     @contextmanager
-    def _joined(self, name: str) -> Iterator[Connection]:
+    def _joined(self, name: str, extraction: Extraction) -> Iterator[Connection]:
         with self._session() as connection:
-            snapshot.join(connection, name)
+            snapshot.join(connection, name, extraction)
             yield connection
 
     def _refuse_cancelled(self, extraction: Extraction) -> None:

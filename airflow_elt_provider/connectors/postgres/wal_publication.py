@@ -58,8 +58,12 @@ class Publishing:
     notes: tuple[str, ...] = ()
 
 
-def ensure_published(connection: Connection, name: str, relation: Relation, selection: Selection) -> Publishing:
+def ensure_published(
+    connection: Connection, name: str, relation: Relation, selection: Selection, *, dry_run: bool = False
+) -> Publishing:
     """Create the publication, or add the table to it, where need be; then see that it tells all changes.
+
+    :param dry_run: say what would have to be run, and run nothing.
 
     :raises ConfigurationError: for a table without a key, a replica identity without it, a missing privilege (names
         the statement that somebody who may has to run), row filters, column lists.
@@ -68,7 +72,10 @@ def ensure_published(connection: Connection, name: str, relation: Relation, sele
     with translate(f"reading {what}"):
         _refuse_unfit(connection, relation, selection)
     with _all_or_nothing(connection), translate(f"reading {what}"):
-        notes = _publish(connection, name, relation)
+        missing = _statement(connection, name, relation)
+        if missing and dry_run:
+            return Publishing("", (f"would run {missing}",))
+        notes = _publish(connection, missing, relation)
         publication, identity = query_rows(connection, _PUBLICATION, (name,))[0]
         _refuse_silent(publication, name)
         found = query_rows(connection, _MEMBER, (name, relation.oid))
@@ -94,8 +101,7 @@ def _all_or_nothing(connection: Connection) -> Iterator[None]:
         connection.autocommit = True
 
 
-def _publish(connection: Connection, name: str, relation: Relation) -> tuple[str, ...]:
-    statement = _statement(connection, name, relation)
+def _publish(connection: Connection, statement: str, relation: Relation) -> tuple[str, ...]:
     if not statement:
         return ()
     try:

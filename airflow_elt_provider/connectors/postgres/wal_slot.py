@@ -32,6 +32,17 @@ FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = %s
 """
 _HEARTBEAT: Final = "SELECT pg_catalog.pg_logical_emit_message(false, 'elt', '')"
 _FLUSHED: Final = "SELECT pg_catalog.pg_current_wal_flush_lsn()::text"
+_WRITING: Final = """
+SELECT 'process ' || pid, 'SELECT pg_terminate_backend(' || pid || ')', usename::text, datname::text, state,
+    EXTRACT(epoch FROM pg_catalog.clock_timestamp() - xact_start)::int8, query_start::text, pg_catalog.age(backend_xid)
+FROM pg_catalog.pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
+UNION ALL
+SELECT 'prepared transaction ' || pg_catalog.quote_literal(gid), 'ROLLBACK PREPARED ' || pg_catalog.quote_literal(gid),
+    owner::text, database::text, 'prepared', EXTRACT(epoch FROM pg_catalog.clock_timestamp() - prepared)::int8, NULL,
+    pg_catalog.age(transaction)
+FROM pg_catalog.pg_prepared_xacts
+ORDER BY 8 DESC LIMIT 1
+"""
 
 
 @dataclass(frozen=True)
@@ -133,12 +144,15 @@ def wait_until_free(connection: Connection, name: str, seconds: float) -> Slot |
         time.sleep(_WAIT_SECONDS)
 
 
-def create_slot(connection: Connection, name: str, *, temporary: bool) -> tuple[int, str]:
+def create_slot(connection: Connection, name: str, control: Connection, *, temporary: bool) -> tuple[int, str]:
     """Create a slot and return where it begins, and the name of the snapshot that shows just what came before.
+
+    PostgreSQL waits for every transaction of the server that has written something and is not over yet.
 
     :param connection: of the replication protocol, see :func:`replicating`; it has to stay, without another statement,
         until whoever wants the snapshot has joined it.
-    :raises TransientError: when a transaction that writes does not end.
+    :param control: to ask whom it waits for.
+    :raises TransientError: when a transaction that writes does not end; names it.
     """
     statement = (
         f"CREATE_REPLICATION_SLOT {quoted(name)}{' TEMPORARY' if temporary else ''} LOGICAL {PLUGIN} EXPORT_SNAPSHOT"
@@ -152,12 +166,28 @@ def create_slot(connection: Connection, name: str, *, temporary: bool) -> tuple[
         if isinstance(cause, psycopg2.errors.DuplicateObject):
             raise TransientError(f"Slot {name!r} was just created by somebody else.", hint="try again") from error
         if isinstance(cause, psycopg2.errors.LockNotAvailable):
-            hint = "a transaction that was open before goes on: see pg_stat_activity, end it, or raise lock_timeout"
-            raise TransientError(error.message, hint=hint) from error
+            raise _waited_in_vain(name, control) from error
         if isinstance(cause, psycopg2.errors.ConfigurationLimitExceeded):
             raise ConfigurationError(error.message, hint="raise max_replication_slots, or drop a slot") from error
         raise
     return lsn_number(lsn), snapshot
+
+
+def _waited_in_vain(name: str, control: Connection) -> TransientError:
+    """Name the oldest transaction that writes: its process, its age, when its last statement began; not its text."""
+    with translate("asking which transaction is open"):
+        found = query_rows(control, _WRITING)
+    what = f"Slot {name!r} can only begin once every transaction that was writing before is over"
+    if not found:
+        return TransientError(f"{what}, and lock_timeout went by.", hint="try again, or raise lock_timeout")
+    who, how, user, database, state, age, statement, _ = found[0]
+    told = [f"user {user}", f"database {database}", *([str(state)] if state else [])]
+    told += [f"open for {age:,} s"] if age is not None else []  # a role may see no more than that there is one
+    told += [f"its last statement began at {statement}"] if statement else []
+    return TransientError(
+        f"{what}: {who} goes on ({', '.join(told)}).",
+        hint=f"wait until it is over, or end it: {how}; then try again, or raise lock_timeout",
+    )
 
 
 def replicating(settings: PostgresSettings) -> PostgresSettings:

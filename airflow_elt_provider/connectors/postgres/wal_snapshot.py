@@ -32,19 +32,31 @@ class SnapshotReader:
 
     An ordinary snapshot taken after the slot was made would not do: a transaction whose commit is in the log already,
     before the slot, may not be in sight yet while it waits for a synchronous standby.
+
+    :param dry_run: make no slot and read no rows; only say what would be.
     """
 
     settings: PostgresSettings
     open_session: Callable[[PostgresSettings], AbstractContextManager[Connection]]
     cancel: Callable[[Connection], None]
     stack: ExitStack
+    dry_run: bool = False
     lsn: int = 0
     notes: tuple[str, ...] = ()
+    as_of: str = ""
     _snapshot: str = field(default="", repr=False)
     _sessions: list[Connection] = field(default_factory=list, repr=False)
 
     def begin(self, control: Connection, name: str, slot: wal_slot.Slot | None) -> None:
-        """Make the slot; one for the moment, where there is a slot that works already."""
+        """Make the slot; one for the moment, where there is a slot that works already.
+
+        What is in sight counts as of the moment before: a transaction that is not in sight began to write later, and
+        the log will tell its commit with a later time, never with one from before the versions found here.
+        """
+        if self.dry_run:
+            self.lsn, self.as_of = wal_slot.flushed(control), wal_slot.clock(control).isoformat()
+            self.notes = () if slot and not slot.lost else (f"would make slot {name}",)
+            return
         if slot and slot.lost:
             wal_slot.drop_slot(control, name)
             slot = None
@@ -52,7 +64,8 @@ class SnapshotReader:
         own = f"{name[:50]}_{secrets.token_hex(6)}" if there else name
         speaking = self.stack.enter_context(self.open_session(wal_slot.replicating(self.settings)))
         speaking.autocommit = True
-        self.lsn, self._snapshot = wal_slot.create_slot(speaking, own, temporary=there)
+        self.as_of = wal_slot.clock(control).isoformat()
+        self.lsn, self._snapshot = wal_slot.create_slot(speaking, own, control, temporary=there)
         if not there:
             self.notes = (f"made slot {name} at {lsn_text(self.lsn)}",)
 
@@ -64,14 +77,14 @@ class SnapshotReader:
             self._predicate(table), additions=found.additions, notes=(*table.notes, *self.notes),
         )  # fmt: skip
         with translate(f"reading {found.extraction.source}"):
-            shares, note = reading.shares()
+            shares, note = ([], "") if self.dry_run else reading.shares()
             streams = [
                 self.stack.enter_context(reading.stream(self._session(at), share, self.cancel))
                 for at, share in enumerate(shares)
             ]
-            told = reading.change_set(streams, note)
+            told = replace(reading.change_set(streams, note), as_of=self.as_of)
             there = query_rows(self._session(0), f"SELECT EXISTS (SELECT FROM {found.relation.from_item})")[0][0]
-        facts = table.facts(self._session(0), {"to": lsn_text(self.lsn)})
+        facts = table.facts(self._session(0), {"to": lsn_text(self.lsn), "rows": self._predicate(table)})
         if table.everything:
             return replace(told, complete=True, backfill={}, facts=facts)
         healing = replace(told, facts=facts, source_rows=None if there else 0)
@@ -89,7 +102,8 @@ class SnapshotReader:
     def _session(self, number: int) -> Connection:
         while len(self._sessions) <= number:
             session = self.stack.enter_context(self.open_session(self.settings))
-            snapshot.join(session, self._snapshot)
+            if not self.dry_run:
+                snapshot.join(session, self._snapshot)
             self._sessions.append(session)
         return self._sessions[number]
 

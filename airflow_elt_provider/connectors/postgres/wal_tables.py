@@ -23,6 +23,7 @@ from airflow_elt_provider.connectors.postgres.wal_fold import Fold
 from airflow_elt_provider.connectors.postgres.wal_log import TableLog
 from airflow_elt_provider.connectors.postgres.wal_messages import lsn_number, lsn_text
 from airflow_elt_provider.connectors.postgres.wal_publication import Publishing
+from airflow_elt_provider.connectors.postgres.wal_rewrites import Storage, read_storage
 from airflow_elt_provider.connectors.postgres.wal_rows import LogRows
 from airflow_elt_provider.connectors.postgres.wal_slot import Slot
 from airflow_elt_provider.core.capture import Wal
@@ -51,6 +52,7 @@ class FoundTable:
     epoch: Epoch
     xmin: int
     additions: Additions
+    storage: Storage
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -128,7 +130,8 @@ def _describe(
         # which is how a stream that appends asks.
         additions = find_additions(connection, relation, selection, replace(since, appends=True), "true")
     epoch = read_epoch(connection, relation).epoch
-    return FoundTable(extraction, since, relation, selection, epoch, snapshot_xmin(connection), additions)
+    storage = read_storage(connection, relation, since)
+    return FoundTable(extraction, since, relation, selection, epoch, snapshot_xmin(connection), additions, storage)
 
 
 @dataclass(frozen=True)
@@ -223,13 +226,16 @@ class FollowedTable:
         """Return why the log tells not everything since the checkpoint."""
         if slot is None:
             return f"slot {self.slot} is not there any more"
-        moved = log.publication != self.publication or log.told != self.publishing.identity
+        told, _, file = log.told.partition(" ")
+        moved = log.publication != self.publication or told != self.publishing.identity
         reasons = {
             f"slot {self.slot} is lost ({slot.lost})": bool(slot.lost),
             f"the checkpoint is of slot {log.slot}": log.slot != self.slot,
             f"slot {self.slot} was advanced to {lsn_text(slot.confirmed)}, beyond the checkpoint at {log.lsn}":
                 slot.confirmed > self.since,
             f"publication {self.publication} is not as it was, or a partition was emptied": moved,
+            "the table was written anew, with values that the log does not tell":
+                self.found.storage.rewritten_since(file),
             f"the checkpoint at {log.lsn} holds slot {self.slot} back further than max_slot_lag allows":
                 self.since < oldest,
         }  # fmt: skip
@@ -249,8 +255,12 @@ class FollowedTable:
             found.selection.names, found.relation.last_column, shape=shape(found.relation, found.selection),
             appends=found.extraction.mode is WriteMode.APPEND,
             snapshot=SnapshotPosition(str(found.epoch), found.xmin),
-            log=LogPosition(lsn_text(lsn), self.slot, self.publication, self.publishing.identity),
+            log=LogPosition(lsn_text(lsn), self.slot, self.publication, self._told),
         )  # fmt: skip
+
+    @property
+    def _told(self) -> str:
+        return f"{self.publishing.identity} {self.found.storage.file}"
 
     def reached(self, reached: Reached) -> None:
         """Take note of up to where the log was read."""

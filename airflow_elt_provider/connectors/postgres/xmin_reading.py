@@ -14,6 +14,7 @@ from airflow_elt_provider.connectors.postgres.additions import Additions, find_a
 from airflow_elt_provider.connectors.postgres.catalog import KINDS, Relation
 from airflow_elt_provider.connectors.postgres.epoch import Epoch, read_epoch
 from airflow_elt_provider.connectors.postgres.fingerprint_basis import Moment, newer, of_same_place, refuse_other_place
+from airflow_elt_provider.connectors.postgres.meanings import altered, column_meanings, read_meanings
 from airflow_elt_provider.connectors.postgres.reading import Reading
 from airflow_elt_provider.connectors.postgres.row_versions import has_aged, in_reach, maybe_new, snapshot_xmin
 from airflow_elt_provider.connectors.postgres.selection import select_columns
@@ -87,11 +88,12 @@ def xmin_reading(
         extraction.capture.name, relation.identity, selection.schema.primary_key, selection.names,
         relation.last_column, shape=shape(relation, selection),
         snapshot=SnapshotPosition(str(present.epoch), moment.xmin),
+        meanings={**column_meanings(selection), **read_meanings(connection, relation)},
     )  # fmt: skip
     since = of_same_place(since, position, present.epoch)
     if since:
         since.refuse_change(position, extraction.stream)
-    found = _found(moment, since)
+    found = _found(moment, since, altered(since.meanings, position.meanings) if since else "")
     notes = (*selection.notes, *found.notes, *found.additions.notes(extraction.mode))
     known = since if found.predicate != _EVERYTHING else None
     return XminReading(
@@ -107,7 +109,7 @@ class _Found:
     notes: tuple[str, ...] = ()
 
 
-def _found(moment: Moment, since: Position | None) -> _Found:
+def _found(moment: Moment, since: Position | None, other: str) -> _Found:
     if since is None or since.snapshot is None:
         return _Found()
     before, snapshot = Epoch.parse(since.snapshot.epoch), since.snapshot
@@ -121,6 +123,7 @@ def _found(moment: Moment, since: Position | None) -> _Found:
     additions = find_additions(
         moment.connection, moment.relation, moment.selection, since, f"{moment.where} AND NOT {new}"
     )
+    additions = replace(additions, altered=other)
     return _Found(_EVERYTHING if additions.call_for_everything else new, additions)
 
 

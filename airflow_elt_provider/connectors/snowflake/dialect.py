@@ -130,6 +130,11 @@ class SnowflakeDialect(Dialect):
             own = array_json(own, column.source_type, self.literal)
         return f"PARSE_JSON({own}, 'd')" if self.column_type(column) == types.VARIANT else own
 
+    def staged_text(self, column: Column) -> str:
+        """Return what was staged as text."""
+        own, binary = f"_elt_r.{self.quote(column.name)}", self.column_type(column) == "BINARY"
+        return f"{self.literal(chr(92) + 'x')} || LOWER(HEX_ENCODE({own}))" if binary else super().staged_text(column)
+
     def exact_text(self, column: Column) -> str:
         """Return an exceptional value as text."""
         value = f"GET(PARSE_JSON(_elt_r.{self.quote(EXACT)}), {self.literal(column.name)})"

@@ -158,7 +158,6 @@ class Journey:
             MySqlSource(self._source), LocalStage(self._stage), self._destination(),
         ).execute()  # fmt: skip
 
-
     def reconcile(self, table: str = "t", **parameters: Any) -> Any:
         """Compare the table with the target."""
         what = extraction(stream=self.target, source_table=table, **parameters)

@@ -69,6 +69,23 @@ def test_a_column_that_had_a_name_for_a_while(item, ddl, caplog):
     equal(item, "id, name, v")
 
 
+def test_a_table_that_was_written_anew(item, caplog):
+    """Only where a column was altered: what moves rows and leaves them as they are costs nothing."""
+    item.run_at_source("UPDATE item SET name = 'before' WHERE id = 1")
+    item.run_at_source("ALTER TABLE item ALTER name TYPE text USING upper(name)")
+    with caplog.at_level(logging.INFO):
+        item.sync(**WAL)
+    assert "written anew" in caplog.text
+    equal(item)
+    item.run_at_source("ALTER TABLE item SET TABLESPACE pg_default; CLUSTER item USING item_pkey")
+    item.run_at_source("ALTER TABLE item ALTER name SET NOT NULL")
+    item.run_at_source("UPDATE item SET name = 'after' WHERE id = 2")
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        assert item.sync(**WAL).extracted == 1
+    equal(item)
+
+
 def test_a_key_that_was_renamed(item):
     item.run_at_source("DELETE FROM item WHERE id = 1; UPDATE item SET id = 30 WHERE id = 2")
     item.run_at_source("ALTER TABLE item RENAME id TO number")

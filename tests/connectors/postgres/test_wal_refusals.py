@@ -15,7 +15,8 @@ from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import ConfigurationError, TransientError
 from servers.postgres import PostgresServer
 from tests.connectors.postgres.test_wal_sync import WAL, equal
-from tests.contract.world import CREATE
+from tests.contract.duckdb_at_work import DuckdbAtWork
+from tests.contract.world import CREATE, World
 
 
 def refused(world, match: str, **more) -> ConfigurationError:
@@ -206,22 +207,58 @@ def replicating(world, factory):
 
 @contextmanager
 def writing(world, statement: str):
-    """Keep a transaction open that has written."""
+    """Keep a transaction open that has written; gives its process."""
     with closing(world.server.connect(world.dbname)) as connection, connection.cursor() as cursor:
         cursor.execute(statement)
-        yield
+        yield connection.info.backend_pid
+
+
+def kept_waiting(world) -> TransientError:
+    """Sync in vain; gives the error."""
+    world.lock_timeout = 0.5
+    with pytest.raises(TransientError) as caught:
+        world.sync(**WAL)
+    assert world.run_at_source("SELECT count(*) FROM pg_replication_slots WHERE database = current_database()") == [
+        (0,)
+    ]
+    return caught.value
 
 
 def test_a_transaction_that_keeps_the_slot_from_being_made(world):
+    """It is named, so that somebody can end it; what it runs is nobody's business."""
     world.run_at_source(CREATE)
-    job = world.job(**WAL)
-    object.__setattr__(job.source._settings, "lock_timeout", 1)
-    with writing(world, "INSERT INTO item VALUES (77, 'open')"):
-        with pytest.raises(TransientError) as caught:
-            job.execute()
-        assert "pg_stat_activity" in caught.value.hint
+    with writing(world, "INSERT INTO item VALUES (77, 'open')") as process:
+        error = kept_waiting(world)
+    assert f"process {process} goes on (user {world.server.user}, database {world.dbname}, idle in" in error.message
+    assert "open for " in error.message
+    assert "INSERT" not in str(error)
+    assert f"SELECT pg_terminate_backend({process})" in error.hint
     world.sync(**WAL)
     equal(world)
+
+
+def test_a_role_that_may_see_no_more_learns_which_process_it_is(world, reader):
+    source, role = reader
+    world.run_at_source(f"CREATE PUBLICATION shop FOR TABLE item; ALTER ROLE {role} REPLICATION")
+    object.__setattr__(source._settings, "lock_timeout", 0.5)
+    with (
+        writing(world, "INSERT INTO item VALUES (77, 'open')") as process,
+        pytest.raises(TransientError, match=f"process {process} goes on"),
+        changes(source, {"wal": {"publication": "shop"}}),
+    ):
+        pass
+
+
+def test_a_prepared_transaction_that_keeps_the_slot_from_being_made(tmp_path):
+    with PostgresServer({"max_prepared_transactions": 2}) as server, server.database() as dbname:
+        world = World(server, dbname, tmp_path, DuckdbAtWork(tmp_path / "warehouse.duckdb"))
+        world.run_at_source(CREATE)
+        with closing(server.connect(dbname)) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            cursor.execute("BEGIN; DELETE FROM item WHERE id = 1; PREPARE TRANSACTION 'left behind'")
+            error = kept_waiting(world)
+            assert "prepared transaction 'left behind' goes on" in error.message
+            cursor.execute(re.search(r"ROLLBACK PREPARED '.*?'", error.hint)[0])
 
 
 def test_a_table_that_is_not_there(world):

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import threading
 import uuid
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from tests.contract.world import CHANGE, CREATE
 
-ROOT = Path(__file__).parents[3]
 WAL = {"capture": "wal", "mode": "merge", "deletes": "hard"}
 COLUMNS = "id, name, amount, tags"
 
@@ -194,29 +189,6 @@ def test_the_slot_is_never_advanced_past_what_is_merged(item):
     item.run_at_source("UPDATE item SET name = 'two' WHERE id = 1")
     item.sync(**WAL)
     assert slot(item)["confirmed_flush_lsn"] == result.checkpoint
-
-
-def test_a_killed_process_loses_and_repeats_nothing(item):
-    item.run_at_source("UPDATE item SET name = 'rehearsed' WHERE id = 2")
-    item.fuse.moments.clear()
-    item.sync(**WAL)
-    killed = 0
-    for number, moment in enumerate(range(1, len(item.fuse.moments) + 1, 5)):
-        item.run_at_source(f"UPDATE item SET name = 'round {number}' WHERE id = 2; DELETE FROM item WHERE id = 30")
-        before = 199 + number if number else 1
-        item.run_at_source(f"INSERT INTO item VALUES (30, 'round {number}')")
-        item.run_at_source(f"UPDATE item SET id = {200 + number} WHERE id = {before}")
-        told = {
-            "port": item.server.port, "user": item.server.user, "password": item.server.password,
-            "dbname": item.dbname, "folder": str(item.folder), "destination": item.destination.recipe(),
-            "moment": moment, "parameters": WAL,
-        }  # fmt: skip
-        command = [sys.executable, "-m", "tests.contract.doomed_sync", json.dumps(told)]
-        done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, timeout=60)
-        killed += done.returncode == -9
-        item.sync(run_id=f"retry-{number}", **WAL)
-        equal(item)
-    assert killed > number // 2
 
 
 def test_two_runs_of_one_extract_give_the_same_rows(item):
