@@ -195,7 +195,7 @@ def _column_changes(
             yield SchemaChange(DriftClass.WIDENED, column.name, current, type_, action), widen
         elif fit is Fit.CONFLICTS:
             action = policy.action(DriftClass.NARROWED)
-            if action is DriftAction.EVOLVE:
+            if action is DriftAction.EVOLVE and type_ != dialect.text_type:
                 _refuse_key_as_text(load, column.name, current, type_)
             text = dialect.text_type
             as_text = (

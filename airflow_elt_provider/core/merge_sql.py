@@ -196,17 +196,22 @@ class MergeSql(QuestionSql):
     def backfill(self, column: str) -> Sql:
         """Give the rows from before a column was added the value (bound) that the source gives them."""
         name = self.dialect.quote(column)
-        # All rows: a target that had a column of that name before still has its old values.
-        if self.load.manifest.backfill[column] is None:
+        if self._erases(column):
             return Sql(f"UPDATE {self.target} SET {name} = NULL WHERE {name} IS NOT NULL")
         value = self._backfilled(column, self.dialect.placeholder)
-        return Sql(f"UPDATE {self.target} SET {name} = {value} WHERE 1 = 1")
+        # All rows: a target that had a column of that name before still has its old values. What was appended stays.
+        rows = f"{name} IS NULL" if self.load.mode is WriteMode.APPEND else "1 = 1"
+        return Sql(f"UPDATE {self.target} SET {name} = {value} WHERE {rows}")
 
     def backfill_binds(self, column: str) -> int:
         """How often that value is bound: some systems read it more than once, and NULL is none."""
-        if self.load.manifest.backfill[column] is None:
+        if self._erases(column):
             return 0
         return self._backfilled(column, _MARK).count(_MARK)
+
+    def _erases(self, column: str) -> bool:
+        """Whether a column that was added has no value in old rows: what the target may have there is another's."""
+        return self.load.manifest.backfill.get(column, "") is None
 
     @property
     def renamed(self) -> tuple[tuple[str, str], ...]:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from airflow_elt_provider.core.history_sql import HistorySql, Versions
 from airflow_elt_provider.core.merge_sql import MergeSql
+from airflow_elt_provider.core.modes import WriteMode
 from airflow_elt_provider.core.steps import Difference, Effect, Step
 
 
@@ -31,7 +32,7 @@ class Writes:
         return tuple(
             Step(self._sql.backfill(column), (value,) * self._sql.backfill_binds(column))
             for column, value in self._load.manifest.backfill.items()
-            if column in self._sql.types
+            if column in self._sql.types and not (value is None and self._load.mode is WriteMode.APPEND)
         )
 
     def renames(self) -> tuple[Step, ...]:

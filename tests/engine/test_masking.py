@@ -149,6 +149,7 @@ def test_backfills_and_exceptional_values_are_masked():
     )
     given = masked(changes(streams=[iter([rows])], backfill={"email": "x", "id": "y"}), hidden("email"))
     assert given.backfill == {"email": expected("x"), "id": "y"}
+    assert masked(changes(backfill={"email": None}), hidden("email")).backfill == {"email": None}
     batch = next(given.streams[0]).to_pydict()
     assert batch["_elt_exact"] == ['{"other": "d"}', None]
     assert batch["email"] == [expected("a"), expected("b")]

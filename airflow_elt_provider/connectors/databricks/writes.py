@@ -17,6 +17,7 @@ from airflow_elt_provider.connectors.databricks.names import literal
 from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.history_sql import HistorySql, Versions
 from airflow_elt_provider.core.merge_sql import MergeSql
+from airflow_elt_provider.core.modes import WriteMode
 from airflow_elt_provider.core.steps import Counts, Difference, Effect, Step
 from airflow_elt_provider.core.system_columns import DELETED_AT, LOAD_ID
 from airflow_elt_provider.core.writes import Writes
@@ -115,7 +116,8 @@ class DatabricksMergeSql(MergeSql):
         given = self.dialect.text_value(arriving, literal(value))
         if self.dialect.column_type(arriving) != self.types[column]:
             given = self.dialect.cast(given, self.types[column])
-        return self._on_claim(self._old, f"WHEN MATCHED THEN UPDATE SET {name} = {given}")
+        rows = f"_elt_t.{name} IS NULL" if self.load.mode is WriteMode.APPEND else self._old
+        return self._on_claim(rows, f"WHEN MATCHED THEN UPDATE SET {name} = {given}")
 
     def fill_renamed(self, new: str, old: str) -> Sql:
         """Give the rows from before a column was renamed the value that they have under the old name."""
@@ -202,8 +204,13 @@ class DatabricksWrites(Writes):
 
     def backfill(self) -> tuple[Step, ...]:
         """Rows from before a column was added get the value that the source gives them."""
-        given = self._load.manifest.backfill.items()
-        return tuple(Step(self._text.backfill_with(*each)) for each in given if each[0] in self._text.types)
+        appends = self._load.mode is WriteMode.APPEND
+        given = {
+            name: value
+            for name, value in self._load.manifest.backfill.items()
+            if name in self._text.types and not (value is None and appends)
+        }
+        return tuple(Step(self._text.backfill_with(*each)) for each in given.items())
 
     def insert(self) -> tuple[Step, ...]:
         """Every staged row becomes a row of a target that has none."""

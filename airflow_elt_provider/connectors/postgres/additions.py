@@ -78,8 +78,9 @@ def find_additions(
         column, then = selected.source, before.get(selected.source.name, now)
         added = 0 < since.columns_seen < column.number and selected.column.name not in selection.schema.primary_key
         if column.name in since.columns:
-            again = added and then != now and _table(then) == _table(now)
-            if not again:  # else dropped, and added anew
+            # Dropped and added anew; a log, though, may still tell values of the old one under its name.
+            again = added and then != now and _table(then) == _table(now) and since.log is None
+            if not again:
                 reshaped += [column.name] if then != now else []
                 continue
         elif not since.columns or selected.column.name in renamed:  # the merge takes its values from the old name

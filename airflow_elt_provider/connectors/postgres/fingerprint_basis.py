@@ -188,6 +188,8 @@ def _doubt(moment: Moment, snapshot: SnapshotPosition, before: Epoch, known: Sta
         return "the server was started anew, or is another one of the same cluster"
     if moment.relation.row_security:
         return "row security decides which rows are seen"
+    if not moment.selection.schema.key_enforced:  # a second row of a key would be taken for the first one, changed
+        return "the source does not keep the key unique"
     where = moment.extraction.where or ""
     if where != known.facts.get("where", ""):
         return "where is another one"

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_elt_provider.errors import ConfigurationError
+from airflow_elt_provider.errors import ConfigurationError, DataError, SchemaDriftError
 from tests.connectors.postgres.mirrors import MERGE, Elsewhere, Mirror
 
 pytestmark = pytest.mark.parametrize("mirror", ["duckdb"], indirect=True)
@@ -112,24 +112,69 @@ def test_a_role_with_least_privileges(table, grant, ask):
         table.sql(f"DROP OWNED BY {role}; REVOKE pg_read_all_data FROM {role}; DROP ROLE {role}")
 
 
-def test_row_security_that_comes_later_stops_the_load(table):
-    world, role = table.world, f"reader_{uuid.uuid4().hex[:8]}"
+@pytest.fixture
+def reader(table):
+    """The same target of a role that may only read."""
+    role = f"reader_{uuid.uuid4().hex[:8]}"
     table.sql(f"CREATE ROLE {role} LOGIN PASSWORD 'pw'; GRANT SELECT ON t TO {role}")
-    reader = Mirror(replace(world, server=Elsewhere(world.server, role), target="raw.other"))
-    try:
-        reader.check()
-        table.sql("ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY few ON t USING (n > 0)")
-        with pytest.raises(ConfigurationError, match="row security"):
-            reader.sync()
-        assert len(reader.world.target_rows("id")) == 10000
-        reader.check(where="n > 0", full_refresh=True)
-        table.sql("DELETE FROM t WHERE id = 7")
-        assert reader.sync(where="n > 0").deleted == 1
-        table.sql(f"REVOKE SELECT ON t FROM {role}")
-        with pytest.raises(ConfigurationError, match="permission"):
-            reader.sync(where="n > 0")
-    finally:
-        table.sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    yield Mirror(replace(table.world, server=Elsewhere(table.world.server, role), target="raw.other"))
+    table.sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_row_security_stops_a_load_that_deletes(table, reader):
+    role = reader.world.server.user
+    reader.check()
+    table.sql("ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY few ON t USING (n > 0)")
+    for full_refresh in (False, True):
+        with pytest.raises(ConfigurationError, match=f'"t".*hides rows from role .*{role}.*BYPASSRLS'):
+            reader.sync(full_refresh=full_refresh)
+    assert len(reader.world.target_rows("id")) == 10000
+    reader.sync(deletes="ignore")
+    table.sql(f"ALTER ROLE {role} BYPASSRLS; DELETE FROM t WHERE id = 7")
+    assert reader.check().deleted == 1
+    table.sql(f"REVOKE SELECT ON t FROM {role}")
+    with pytest.raises(ConfigurationError, match="permission"):
+        reader.sync()
+
+
+@pytest.mark.parametrize("parameters", [{}, {"capture": "full"}, {"capture": "full", "mode": "history"},
+                                        {"capture": "full", "mode": "replace", "deletes": "ignore"}])  # fmt: skip
+def test_row_security_below_a_view_stops_a_load_that_deletes(table, reader, parameters):
+    if table.sql("SHOW server_version_num")[0][0] < "150000":
+        pytest.skip("views of the invoker came with PostgreSQL 15")
+    table.sql(
+        f"ALTER TABLE t RENAME TO b; CREATE VIEW t WITH (security_invoker = true) AS SELECT * FROM b; "
+        f"GRANT SELECT ON b, t TO {reader.world.server.user}"
+    )
+    reader.check(primary_key=["id"], **parameters)
+    table.sql("ALTER TABLE b ENABLE ROW LEVEL SECURITY; CREATE POLICY few ON b USING (n > 0)")
+    with pytest.raises(ConfigurationError, match=r'table "b".* Row security hides'):
+        reader.sync(primary_key=["id"], **parameters)
+    assert len(reader.world.target_rows("id")) == 10000
+
+
+# --- keys that are NULL ---
+
+
+@pytest.mark.parametrize("key", [["k"], ["i"], ["k", "i"], ["d"]])
+@pytest.mark.parametrize("table_kind", ["VIEW", "TABLE"])
+def test_rows_whose_key_is_null_are_refused_or_set_aside(mirror, key, table_kind):
+    mirror.sql(
+        "CREATE TABLE b (k text, i int, d numeric, v text);"
+        "INSERT INTO b SELECT 'k' || g, g, g, 'v' FROM generate_series(1, 100) g;"
+    )
+    mirror.sql("CREATE VIEW t AS SELECT * FROM b" if table_kind == "VIEW" else "ALTER TABLE b RENAME TO t")
+    mirror.check(primary_key=key)
+    mirror.sql("INSERT INTO t VALUES (NULL, NULL, NULL, 'null'); DELETE FROM t WHERE i = 7")
+    with pytest.raises(DataError, match="NULL in the key"):
+        mirror.sync(primary_key=key)
+    result = mirror.sync(primary_key=key, max_quarantined_rows=3)
+    assert (result.quarantined, result.deleted) == (1, 1)
+    mirror.same(where="i IS NOT NULL")
+    mirror.sql("UPDATE t SET v = 'w' WHERE i = 8")
+    assert mirror.sync(primary_key=key, max_quarantined_rows=3).updated == 1
+    mirror.sql("DELETE FROM t WHERE i IS NULL")
+    mirror.check(primary_key=key)
 
 
 # --- another epoch ---
@@ -216,3 +261,38 @@ def test_an_upgraded_server_is_compared_whole(table):
     table.sql("UPDATE t SET v = 'w' WHERE id = 7; DELETE FROM t WHERE id = 8")
     result = table.check()
     assert (result.extracted, result.updated, result.deleted) == (9999, 1, 1)
+
+
+def test_a_second_row_of_a_key_that_nothing_guards_is_refused(mirror):
+    mirror.sql("CREATE TABLE t (id int, v text); INSERT INTO t SELECT g, 'v' FROM generate_series(1, 500) g")
+    loose = {**MERGE, "primary_key": ["id"]}
+    mirror.check(**loose)
+    mirror.sql("INSERT INTO t VALUES (7, 'twin')")
+    with pytest.raises(DataError, match="keys appear more than once"):
+        mirror.sync(**loose)
+    mirror.sql("DELETE FROM t WHERE v = 'twin'; UPDATE t SET v = 'w' WHERE id = 8")
+    assert mirror.check(**loose).updated == 1
+
+
+def test_a_key_that_became_another_number_at_the_source_deletes_nothing_else(mirror):
+    mirror.sql(
+        "CREATE TABLE t (a numeric(20,2), b text, v int, PRIMARY KEY (a, b)); "
+        "INSERT INTO t SELECT g, 'k', g FROM generate_series(1, 1000) g"
+    )
+    mirror.check("b, v", **MERGE)
+    mirror.sql("ALTER TABLE t ALTER a TYPE bigint; DELETE FROM t WHERE a = 5")
+    with pytest.raises(SchemaDriftError, match="one key could be written in two ways"):
+        mirror.sync(**MERGE)
+
+
+def test_a_target_that_holds_the_key_as_another_number_loses_nothing_else(mirror):
+    mirror.sql(
+        "CREATE TABLE t (a int, b text, v int, PRIMARY KEY (a, b)); "
+        "INSERT INTO t SELECT g, 'k', g FROM generate_series(1, 1000) g"
+    )
+    mirror.world.destination.run("CREATE SCHEMA raw")
+    mirror.world.destination.run(f"CREATE TABLE {mirror.world.name} (a DECIMAL(20,2), b VARCHAR, v INTEGER)")
+    mirror.check("b, v", **MERGE)
+    for gone in (5, 6):
+        mirror.sql(f"DELETE FROM t WHERE a = {gone}")
+        assert mirror.check("b, v", **MERGE).deleted == 1

@@ -89,6 +89,19 @@ def test_a_column_whose_old_values_are_not_known_means_reading_everything(table,
     assert follow() == []
 
 
+def test_other_names_types_and_labels_mean_reading_everything(follow, sql):
+    sql(
+        "CREATE TYPE mood AS ENUM ('sad', 'glad')",
+        "CREATE TABLE t (id int PRIMARY KEY, m mood)",
+        "INSERT INTO t VALUES (1, 'sad'), (2, 'glad')",
+    )
+    assert follow() == [1, 2]
+    sql("ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'")
+    assert (follow(), "enumeration was renamed" in follow.notes) == ([1, 2], True)
+    assert (follow(rename={"m": "w"}), "column m has another name" in follow.notes) == ([1, 2], True)
+    assert follow(rename={"m": "w"}) == []
+
+
 @pytest.mark.parametrize(
     "part", [{"timeline": 99}, {"relation": 1}, {"server": 9}, {"database": 1}], ids=lambda part: next(iter(part))
 )

@@ -158,26 +158,26 @@ CREATE VIEW IF NOT EXISTS "RAW"."_ELT"."SYNC_LOG" AS SELECT stream AS stream, lo
 INSERT INTO "RAW"."_ELT"."RECEIPTS" (load_id, run_key, stream, version, extracted, inserted, updated, deleted, receipt, committed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, CURRENT_TIMESTAMP());
 
 -- backfill id
-UPDATE "RAW"."DVD"."RENTAL" SET "ID" = CAST(? AS NUMBER(19,0)) WHERE "ID" IS NULL;
+UPDATE "RAW"."DVD"."RENTAL" SET "ID" = CAST(? AS NUMBER(19,0)) WHERE 1 = 1;
 
 -- backfill note
-UPDATE "RAW"."DVD"."RENTAL" SET "NOTE" = CAST(? AS VARCHAR) WHERE "NOTE" IS NULL;
+UPDATE "RAW"."DVD"."RENTAL" SET "NOTE" = CAST(? AS VARCHAR) WHERE 1 = 1;
 
 -- backfill amount
-UPDATE "RAW"."DVD"."RENTAL" SET "AMOUNT" = CAST(? AS NUMBER(12,2)) WHERE "AMOUNT" IS NULL;
+UPDATE "RAW"."DVD"."RENTAL" SET "AMOUNT" = CAST(? AS NUMBER(12,2)) WHERE 1 = 1;
 
 -- backfill seen
-UPDATE "RAW"."DVD"."RENTAL" SET "SEEN" = TRY_CAST(REGEXP_REPLACE(?, '(:[0-9.]+[+-][0-9][0-9])$', '\\1:00') AS TIMESTAMP_TZ(9)) WHERE "SEEN" IS NULL;
+UPDATE "RAW"."DVD"."RENTAL" SET "SEEN" = TRY_CAST(REGEXP_REPLACE(?, '(:[0-9.]+[+-][0-9][0-9])$', '\\1:00') AS TIMESTAMP_TZ(9)) WHERE 1 = 1;
 
 -- backfill doc
-UPDATE "RAW"."DVD"."RENTAL" SET "DOC" = PARSE_JSON(?, 'd') WHERE "DOC" IS NULL;
+UPDATE "RAW"."DVD"."RENTAL" SET "DOC" = PARSE_JSON(?, 'd') WHERE 1 = 1;
 
 -- backfill raw
-UPDATE "RAW"."DVD"."RENTAL" SET "RAW" = TO_BINARY(REGEXP_REPLACE(?, '^\\\\x', ''), 'HEX') WHERE "RAW" IS NULL;
+UPDATE "RAW"."DVD"."RENTAL" SET "RAW" = TO_BINARY(REGEXP_REPLACE(?, '^\\\\x', ''), 'HEX') WHERE 1 = 1;
 
 -- backfill tags
-UPDATE "RAW"."DVD"."RENTAL" SET "TAGS" = PARSE_JSON(ARRAY_TO_STRING(TRANSFORM(REGEXP_SUBSTR_ALL(REGEXP_REPLACE(?, '^(\\[-?[0-9]+:-?[0-9]+\\])+=', ''), '"([^"\\\\]|\\\\(["\\\\]))*"|[{},]|[^{}",]+'), _elt_x VARCHAR -> CASE WHEN _elt_x = '{' THEN '[' WHEN _elt_x = '}' THEN ']' WHEN _elt_x = ',' THEN ',' WHEN _elt_x = 'NULL' THEN 'null' WHEN LEFT(_elt_x, 1) = '"' THEN TO_JSON(TO_VARIANT(REGEXP_REPLACE(SUBSTR(_elt_x, 2, LENGTH(_elt_x) - 2), '\\\\(["\\\\])', '\\1'))) ELSE TO_JSON(TO_VARIANT(_elt_x)) END), ''), 'd') WHERE "TAGS" IS NULL;
+UPDATE "RAW"."DVD"."RENTAL" SET "TAGS" = PARSE_JSON(ARRAY_TO_STRING(TRANSFORM(REGEXP_SUBSTR_ALL(REGEXP_REPLACE(?, '^(\\[-?[0-9]+:-?[0-9]+\\])+=', ''), '"([^"\\\\]|\\\\(["\\\\]))*"|[{},]|[^{}",]+'), _elt_x VARCHAR -> CASE WHEN _elt_x = '{' THEN '[' WHEN _elt_x = '}' THEN ']' WHEN _elt_x = ',' THEN ',' WHEN _elt_x = 'NULL' THEN 'null' WHEN LEFT(_elt_x, 1) = '"' THEN TO_JSON(TO_VARIANT(REGEXP_REPLACE(SUBSTR(_elt_x, 2, LENGTH(_elt_x) - 2), '\\\\(["\\\\])', '\\1'))) ELSE TO_JSON(TO_VARIANT(_elt_x)) END), ''), 'd') WHERE 1 = 1;
 
 -- backfill sizes
-UPDATE "RAW"."DVD"."RENTAL" SET "SIZES" = PARSE_JSON(ARRAY_TO_STRING(TRANSFORM(REGEXP_SUBSTR_ALL(REGEXP_REPLACE(?, '^(\\[-?[0-9]+:-?[0-9]+\\])+=', ''), '"([^"\\\\]|\\\\(["\\\\]))*"|[{},]|[^{}",]+'), _elt_x VARCHAR -> CASE WHEN _elt_x = '{' THEN '[' WHEN _elt_x = '}' THEN ']' WHEN _elt_x = ',' THEN ',' WHEN _elt_x = 'NULL' THEN 'null' WHEN LEFT(_elt_x, 1) = '"' THEN TO_JSON(TO_VARIANT(REGEXP_REPLACE(SUBSTR(_elt_x, 2, LENGTH(_elt_x) - 2), '\\\\(["\\\\])', '\\1'))) ELSE CASE WHEN REGEXP_LIKE(_elt_x, '^-?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?$') THEN _elt_x ELSE TO_JSON(TO_VARIANT(_elt_x)) END END), ''), 'd') WHERE "SIZES" IS NULL;
+UPDATE "RAW"."DVD"."RENTAL" SET "SIZES" = PARSE_JSON(ARRAY_TO_STRING(TRANSFORM(REGEXP_SUBSTR_ALL(REGEXP_REPLACE(?, '^(\\[-?[0-9]+:-?[0-9]+\\])+=', ''), '"([^"\\\\]|\\\\(["\\\\]))*"|[{},]|[^{}",]+'), _elt_x VARCHAR -> CASE WHEN _elt_x = '{' THEN '[' WHEN _elt_x = '}' THEN ']' WHEN _elt_x = ',' THEN ',' WHEN _elt_x = 'NULL' THEN 'null' WHEN LEFT(_elt_x, 1) = '"' THEN TO_JSON(TO_VARIANT(REGEXP_REPLACE(SUBSTR(_elt_x, 2, LENGTH(_elt_x) - 2), '\\\\(["\\\\])', '\\1'))) ELSE CASE WHEN REGEXP_LIKE(_elt_x, '^-?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?$') THEN _elt_x ELSE TO_JSON(TO_VARIANT(_elt_x)) END END), ''), 'd') WHERE 1 = 1;
 
