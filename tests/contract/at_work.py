@@ -117,6 +117,7 @@ class DestinationCandidate:
     :param heavy: whether it needs more than Python packages, or minutes: left to `make test-heavy`.
     :param stride: power cuts happen at every so many moments, beginning elsewhere in each test; 1 is all.
     :param histories: share of the random histories that are played.
+    :param share: of so many tests one is run, always the same; all of them with `ELT_EXPLORE=1`.
     :param exceptions: pattern of test names -> why this destination cannot pass them; it must then fail.
     """
 
@@ -125,6 +126,7 @@ class DestinationCandidate:
     heavy: bool = False
     stride: int = 1
     histories: float = 1.0
+    share: int = 1
     exceptions: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -192,6 +192,6 @@ def bigquery_project(servers: Servers, folder: Path) -> Iterator[DestinationAtWo
 
 CANDIDATES = {
     "bigquery": DestinationCandidate(
-        bigquery_project, unavailable, heavy=True, stride=12, histories=0.1, exceptions=EXCEPTIONS
+        bigquery_project, unavailable, heavy=True, stride=12, histories=0.1, share=2, exceptions=EXCEPTIONS
     ),
 }

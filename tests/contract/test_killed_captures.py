@@ -33,10 +33,19 @@ CAPTURES: dict[str, dict[str, Any]] = {
 }
 CASES = [(name, capture) for name in ("duckdb", "postgres") for capture in CAPTURES]
 SHARE = 12
-"""`make test` kills at one of so many moments, at others in each case; `make test-heavy` at all of them."""
+"""`make test` kills at one of so many moments, at others in each case; `make test-heavy` at all of them, on DuckDB."""
 MIDST = 0.003
 """Every other death comes so many seconds late: the statement has been sent and, as a rule, is not over."""
-SCOPES = ["some", pytest.param("all", marks=[pytest.mark.heavy, pytest.mark.timeout(1200)])]
+ALL = [pytest.mark.heavy, pytest.mark.timeout(1200)]
+
+
+def scopes(cases: list[tuple[str, str]]) -> pytest.MarkDecorator:
+    """Kill at some moments everywhere; at all of them on DuckDB, where a load takes a second."""
+    some = [(*each, "some") for each in cases]
+    every = [pytest.param(*each, "all", marks=ALL) for each in cases if each[0] == "duckdb"]
+    return pytest.mark.parametrize(("world", "case", "scope"), [*some, *every], indirect=["world"])
+
+
 SLOTS = """
 SELECT confirmed_flush_lsn::text FROM pg_replication_slots
 WHERE database = current_database() AND NOT temporary AND confirmed_flush_lsn IS NOT NULL
@@ -140,8 +149,7 @@ def kills(last: int, scope: str, tale: Tale, case: str, shift: int) -> list[tupl
     return [(moment, MIDST * ((number + place) % 2)) for number, moment in enumerate(moments)]
 
 
-@pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize(("world", "case"), CASES, indirect=["world"])
+@scopes(CASES)
 def test_a_first_load_that_is_killed(tale: Tale, doomed: DoomedProcesses, case: str, scope: str) -> None:
     """Kill, retry, change, sync, compare; each time from nothing."""
     tale.begin(0)
@@ -160,8 +168,7 @@ def test_a_first_load_that_is_killed(tale: Tale, doomed: DoomedProcesses, case: 
     assert len(tale.reached) >= (30 if scope == "all" else len(planned) // 2)
 
 
-@pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize(("world", "case"), CASES, indirect=["world"])
+@scopes(CASES)
 def test_a_later_load_that_is_killed(tale: Tale, doomed: DoomedProcesses, case: str, scope: str) -> None:
     """Change, kill, retry, compare, again and again on one table: what one round lost the next would miss."""
     tale.settle_in()
@@ -181,8 +188,7 @@ def test_a_later_load_that_is_killed(tale: Tale, doomed: DoomedProcesses, case: 
     assert len(tale.reached) >= (30 if scope == "all" else len(planned) // 2)
 
 
-@pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize(("world", "case"), [each for each in CASES if "history" not in each[1]], indirect=["world"])
+@scopes([each for each in CASES if "history" not in each[1]])
 def test_single_steps_that_are_killed(tale: Tale, doomed: DoomedProcesses, case: str, scope: str) -> None:
     """Extract, stage and merge by processes of their own; each is killed once, and tried again alone."""
     tale.settle_in()
