@@ -69,6 +69,26 @@ def test_history(business, postgres_server):
     assert found == [(customers + 2, customers, 2)]
 
 
+def test_every_change(business, postgres_server, monkeypatch):
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_PRIVACY_KEY", '{"conn_type": "generic", "password": "a key of thirty-two characters.."}'
+    )
+    example("elt_every_change", date=datetime(2026, 1, 5, tzinfo=UTC))
+    name = json.loads(os.environ["AIRFLOW_CONN_FILM_RENTAL"])["schema"]
+    with closing(postgres_server.connect(name)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO actor (first_name, last_name) VALUES ('Setsuko', 'Hara') RETURNING actor_id")
+    one = example("elt_every_change", date=datetime(2026, 1, 5, 1, tzinfo=UTC)).xcoms["actor"]
+    assert (one["extracted"], one["inserted"], one["updated"], one["deleted"]) == (1, 1, 0, 0)
+    with closing(postgres_server.connect(name)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM actor WHERE first_name = 'Setsuko'")
+    gone = example("elt_every_change", date=datetime(2026, 1, 5, 2, tzinfo=UTC)).xcoms["actor"]
+    assert (gone["extracted"], gone["inserted"], gone["updated"], gone["deleted"]) == (0, 0, 0, 1)
+    with duckdb.connect(str(business / "warehouse.duckdb"), read_only=True) as warehouse:
+        shown = warehouse.execute("SELECT email, last_name FROM raw.customer WHERE email IS NOT NULL").fetchall()
+    assert {len(email) for email, _ in shown} == {64}
+    assert {name for _, name in shown} == {"***"}
+
+
 def test_three_steps(business):
     run = example("elt_three_steps")
     assert run.state == "success"
