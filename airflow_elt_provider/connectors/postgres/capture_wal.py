@@ -27,9 +27,10 @@ from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
 from airflow_elt_provider.connectors.postgres.wal_fold import many_objects
 from airflow_elt_provider.connectors.postgres.wal_log import LogReader, TableLog
 from airflow_elt_provider.connectors.postgres.wal_messages import lsn_text
+from airflow_elt_provider.connectors.postgres.wal_opening import open_tables
 from airflow_elt_provider.connectors.postgres.wal_publication import ensure_published
 from airflow_elt_provider.connectors.postgres.wal_snapshot import SnapshotReader
-from airflow_elt_provider.connectors.postgres.wal_tables import FollowedTable, Reached, open_tables
+from airflow_elt_provider.connectors.postgres.wal_tables import FollowedTable, Reached
 from airflow_elt_provider.core.capture import Wal
 from airflow_elt_provider.core.checkpoint import Position
 from airflow_elt_provider.core.plan import Extraction

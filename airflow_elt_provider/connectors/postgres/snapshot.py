@@ -15,7 +15,7 @@ from airflow_elt_provider.core.plan import Extraction
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import ConfigurationError
 
-_BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _READABLE: Final = """
 SELECT n.nspname || '.' || c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^(pg_|information_schema$)' LIMIT 5000
@@ -36,10 +36,10 @@ def open_relation(connection: Connection, extraction: Extraction) -> Relation:
         _see_all_or_fail(connection, extraction)
         server = server_identity(connection)
         if extraction.query is not None:
-            _run(connection, _BEGIN)
+            run(connection, BEGIN)
             return read_query(connection, extraction.query, server)
         table = extraction.table or TableRef(())
-        name = quoted(*_local(connection, table))
+        name = local_name(connection, table)
         _lock(connection, table, name)
         relation = read_table(connection, name, server)
     if relation is None:
@@ -59,8 +59,8 @@ def join(connection: Connection, snapshot: str, extraction: Extraction | None = 
     connection.autocommit = True
     if extraction:
         _see_all_or_fail(connection, extraction)
-    _run(connection, _BEGIN)
-    _run(connection, f"SET TRANSACTION SNAPSHOT {literal(snapshot)}")
+    run(connection, BEGIN)
+    run(connection, f"SET TRANSACTION SNAPSHOT {literal(snapshot)}")
 
 
 def _see_all_or_fail(connection: Connection, extraction: Extraction) -> None:
@@ -68,11 +68,13 @@ def _see_all_or_fail(connection: Connection, extraction: Extraction) -> None:
 
     Only the server knows: a policy may ask other tables, and a view may read tables that have policies.
     """
-    takes_away = extraction.deletes is not DeleteMode.IGNORE or extraction.mode is WriteMode.REPLACE
-    _run(connection, f"SET row_security = {'off' if takes_away else 'on'}")
+    exchanges = extraction.interval is not None and extraction.mode is WriteMode.APPEND
+    gone = extraction.deletes is not DeleteMode.IGNORE or extraction.mode is WriteMode.REPLACE or exchanges
+    run(connection, f"SET row_security = {'off' if gone else 'on'}")
 
 
-def _run(connection: Connection, sql: str) -> None:
+def run(connection: Connection, sql: str) -> None:
+    """Run a statement whose answer does not matter."""
     with connection.cursor() as cursor:
         cursor.execute(sql)
 
@@ -87,28 +89,31 @@ def server_identity(connection: Connection) -> str:
     return f"{system}/{database}"
 
 
-def _local(connection: Connection, table: TableRef) -> tuple[str, ...]:
-    """Return schema and table of a name that may begin with the database."""
+def local_name(connection: Connection, table: TableRef) -> str:
+    """Return the quoted name of a table, which may begin with the database, as the server takes it.
+
+    :raises ConfigurationError: for a table of another database.
+    """
     if len(table.parts) <= 2:  # noqa: PLR2004 - schema and table
-        return table.parts
+        return quoted(*table.parts)
     database = query_rows(connection, "SELECT current_database()")[0][0]
     if len(table.parts) > 3 or table.parts[0] != database:  # noqa: PLR2004 - database, schema and table
         raise ConfigurationError(
             f"{table} is not in database {database!r}, to which the connection leads.",
             hint="write schema.table, and choose the database in the connection",
         )
-    return table.parts[1:]
+    return quoted(*table.parts[1:])
 
 
 def _lock(connection: Connection, table: TableRef, name: str) -> None:
-    _run(connection, _BEGIN)
+    run(connection, BEGIN)
     try:
-        _run(connection, f"LOCK TABLE {name} IN ACCESS SHARE MODE")
+        run(connection, f"LOCK TABLE {name} IN ACCESS SHARE MODE")
     except psycopg2.errors.WrongObjectType:
-        _run(connection, "ROLLBACK")
-        _run(connection, _BEGIN)
+        run(connection, "ROLLBACK")
+        run(connection, BEGIN)
     except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName) as error:
-        _run(connection, "ROLLBACK")
+        run(connection, "ROLLBACK")
         raise no_such_table(connection, table) from error
 
 

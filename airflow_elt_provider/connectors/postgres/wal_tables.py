@@ -2,136 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import psycopg2.errors
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
 
-from airflow_elt_provider.connectors.postgres.additions import Additions, find_additions, shape
-from airflow_elt_provider.connectors.postgres.catalog import KINDS, Relation, query_rows, read_table
-from airflow_elt_provider.connectors.postgres.epoch import Epoch, read_epoch
-from airflow_elt_provider.connectors.postgres.names import quoted
-from airflow_elt_provider.connectors.postgres.row_versions import has_aged, in_reach, snapshot_xmin
-from airflow_elt_provider.connectors.postgres.selection import Selection, select_columns
-from airflow_elt_provider.connectors.postgres.session import translate
-from airflow_elt_provider.connectors.postgres.snapshot import no_such_table, server_identity
+from airflow_elt_provider.connectors.postgres.additions import shape
+from airflow_elt_provider.connectors.postgres.catalog import KINDS, query_rows
+from airflow_elt_provider.connectors.postgres.epoch import Epoch
+from airflow_elt_provider.connectors.postgres.row_versions import has_aged, in_reach
 from airflow_elt_provider.connectors.postgres.wal_fold import Fold
 from airflow_elt_provider.connectors.postgres.wal_log import TableLog
 from airflow_elt_provider.connectors.postgres.wal_messages import lsn_number, lsn_text
+from airflow_elt_provider.connectors.postgres.wal_opening import FoundTable
 from airflow_elt_provider.connectors.postgres.wal_publication import Publishing
-from airflow_elt_provider.connectors.postgres.wal_rewrites import Storage, read_storage
 from airflow_elt_provider.connectors.postgres.wal_rows import LogRows
 from airflow_elt_provider.connectors.postgres.wal_slot import Slot
 from airflow_elt_provider.core.capture import Wal
 from airflow_elt_provider.core.checkpoint import LogPosition, Position, SnapshotPosition
 from airflow_elt_provider.core.modes import WriteMode
-from airflow_elt_provider.core.plan import Extraction
 from airflow_elt_provider.core.protocols import ChangeSet
-from airflow_elt_provider.core.table_ref import TableRef
-from airflow_elt_provider.errors import ConfigurationError
 
 IDLE_BYTES: Final = 16 << 20
 """Less of the log than this, without a change of the table in it, is read again rather than moving the checkpoint."""
-
-
-@dataclass(frozen=True)
-class FoundTable:
-    """What the catalog says, under a lock that keeps it true while the log is read.
-
-    :param xmin: 64-bit; what older transactions wrote was in sight before the end of the log was looked up.
-    """
-
-    extraction: Extraction
-    since: Position | None
-    relation: Relation
-    selection: Selection
-    epoch: Epoch
-    xmin: int
-    additions: Additions
-    storage: Storage
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """The key's names at the source."""
-        names = {column.column.name: column.source.name for column in self.selection.columns}
-        return tuple(names[name] for name in self.selection.schema.primary_key)
-
-
-def open_tables(connection: Connection, asked: Sequence[tuple[Extraction, Position | None]]) -> list[FoundTable]:
-    """Lock the tables as any reader does and describe them, in one transaction.
-
-    :raises ConfigurationError: for what is not there, is no table, or may not be read.
-    """
-    connection.autocommit = True
-    server = server_identity(connection)
-    database = server.rpartition("/")[2]
-    _run(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    for extraction, _ in asked:
-        _lock(connection, extraction, database)
-    found = []
-    for extraction, since in asked:
-        with translate(f"opening {extraction.source}"):
-            found.append(_describe(connection, extraction, since, database, server))
-    return found
-
-
-def _run(connection: Connection, sql: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-
-
-def _table(extraction: Extraction) -> TableRef:
-    if extraction.table is None:
-        raise ConfigurationError(f"{extraction.source} is no table.", hint="name a table with source_table")
-    return extraction.table
-
-
-def _local(table: TableRef, database: str) -> str:
-    *before, _, _ = ("", *table.parts) if len(table.parts) == 1 else table.parts
-    if len(before) > 1 or (before and before[0] not in {"", database}):
-        raise ConfigurationError(
-            f"{table} is not in database {database!r}, to which the connection leads.",
-            hint="write schema.table, and choose the database in the connection",
-        )
-    return quoted(*table.parts[-2:])
-
-
-def _lock(connection: Connection, extraction: Extraction, database: str) -> None:
-    table = _table(extraction)
-    try:
-        with translate(f"opening {table}"):
-            _run(connection, f"LOCK TABLE {_local(table, database)} IN ACCESS SHARE MODE")
-    except ConfigurationError as error:
-        cause = error.__cause__
-        if isinstance(cause, psycopg2.errors.UndefinedTable | psycopg2.errors.InvalidSchemaName):
-            _run(connection, "ROLLBACK")
-            raise no_such_table(connection, table) from error
-        if isinstance(cause, psycopg2.errors.WrongObjectType):
-            hint = "use capture='fingerprint' or 'full'"
-            raise ConfigurationError(f"{table} is no table, and only tables have a log.", hint=hint) from error
-        raise
-
-
-def _describe(
-    connection: Connection, extraction: Extraction, since: Position | None, database: str, server: str
-) -> FoundTable:
-    table = _table(extraction)
-    relation = read_table(connection, _local(table, database), server)
-    if relation is None:
-        raise no_such_table(connection, table)
-    selection = select_columns(relation, extraction)
-    additions = Additions()
-    if since:
-        # Rows with another value than the default were written since, and stand in the log: no need to look for them,
-        # which is how a stream that appends asks.
-        additions = find_additions(connection, relation, selection, replace(since, appends=True), "true")
-    epoch = read_epoch(connection, relation).epoch
-    storage = read_storage(connection, relation, since)
-    return FoundTable(extraction, since, relation, selection, epoch, snapshot_xmin(connection), additions, storage)
 
 
 @dataclass(frozen=True)
