@@ -39,14 +39,14 @@ with DAG(
     SyncTableOperator(
         task_id="actor",
         source_table="public.actor",
-        target_table="raw.actor",
+        target_table="mirror.actor",
         deletes="hard",
         max_delete_ratio=0.2,  # more than a fifth at once is no everyday delete: nothing is merged then
     )
     SyncTableOperator(
         task_id="customer",
         source_table="public.customer",
-        target_table="raw.customer",
+        target_table="mirror.customer",
         deletes="soft",
         hash_columns={"email": "privacy_key"},
         redact_columns=["last_name"],

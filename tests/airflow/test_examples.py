@@ -84,7 +84,7 @@ def test_every_change(business, postgres_server, monkeypatch):
     gone = example("elt_every_change", date=datetime(2026, 1, 5, 2, tzinfo=UTC)).xcoms["actor"]
     assert (gone["extracted"], gone["inserted"], gone["updated"], gone["deleted"]) == (0, 0, 0, 1)
     with duckdb.connect(str(business / "warehouse.duckdb"), read_only=True) as warehouse:
-        shown = warehouse.execute("SELECT email, last_name FROM raw.customer WHERE email IS NOT NULL").fetchall()
+        shown = warehouse.execute("SELECT email, last_name FROM mirror.customer WHERE email IS NOT NULL").fetchall()
     assert {len(email) for email, _ in shown} == {64}
     assert {name for _, name in shown} == {"***"}
 
