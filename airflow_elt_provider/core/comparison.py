@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import pyarrow as pa
 
 from airflow_elt_provider.core.buckets import BucketKind, Buckets
-from airflow_elt_provider.core.schema import Column
+from airflow_elt_provider.core.plan import Extraction
+from airflow_elt_provider.core.schema import Column, TableSchema
+from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.core.types import JSON, UUID
 
 Bucket: TypeAlias = "int | str"
@@ -180,3 +183,66 @@ class Value(NamedTuple):
 
     hash: str
     text: str | None = None
+
+
+# --- the two sides ---
+
+
+class ComparedTable(Protocol):
+    """One side of a comparison, asked under one snapshot."""
+
+    @property
+    def schema(self) -> TableSchema:
+        """Columns and key, named as in the target."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences for the log."""
+
+    @property
+    def tongues(self) -> Sequence[str]:
+        """The ways in which it can hash rows, the fastest first; none where it can do no more than count them."""
+
+    def form(self, name: str, tongue: str) -> Form:
+        """Say how a column would be written: what has the same form on both sides can be compared."""
+
+    def count(self) -> int:
+        """Return how many rows there are."""
+
+    def bounds(self, key: str) -> tuple[int, int] | None:
+        """Return the lowest and the highest value of a column of whole numbers; None where there is no row."""
+
+    def sums(self, question: Question) -> Mapping[Bucket, Sum]:
+        """Return rows and hashes of every bucket that has rows."""
+
+    def rows(self, question: Question) -> Iterator[Row]:
+        """Give the rows of the buckets that are asked for."""
+
+    def values(self, question: Question, keys: Sequence[Key], *, show: bool) -> Mapping[Key, Sequence[Value]]:
+        """Return the values of some keys' rows, one for each column of the question.
+
+        :param show: whether the values' texts are wanted too.
+        """
+
+
+@runtime_checkable
+class ComparableSource(Protocol):
+    """A source whose tables can be compared."""
+
+    def compared(self, extraction: Extraction) -> AbstractContextManager[ComparedTable]:
+        """Open the columns and rows that an extraction is about.
+
+        :raises ConfigurationError: for a missing table, column or privilege.
+        """
+
+
+@runtime_checkable
+class ComparableDestination(Protocol):
+    """A destination whose targets can be compared."""
+
+    def compared(self, target: TableRef, schema: TableSchema) -> AbstractContextManager[ComparedTable]:
+        """Open a target; rows that are marked as deleted or no longer current are left out.
+
+        :param schema: the source's columns, by which the target's are chosen and spelled.
+        :raises ConfigurationError: when there is no such table.
+        """

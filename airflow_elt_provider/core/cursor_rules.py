@@ -8,7 +8,9 @@ from enum import Enum
 from typing import Final, Protocol
 
 from airflow_elt_provider.core.capture import Cursor
-from airflow_elt_provider.core.checkpoint import CursorPosition
+from airflow_elt_provider.core.checkpoint import CursorPosition, Position
+from airflow_elt_provider.core.modes import WriteMode
+from airflow_elt_provider.core.plan import Extraction, Interval
 from airflow_elt_provider.errors import ConfigurationError, DataError
 
 
@@ -66,9 +68,15 @@ class Scale(Protocol):
     def window(self, value: str | None) -> str:
         """Rows at and closely before a checkpoint, which late commits may still join, and those without a place."""
 
+    def from_(self, since: CursorPosition | None) -> str:
+        """Rows that a position has not read: at its value too, where it stopped before that value."""
 
-class MergeReader:
-    """Decides what a merge reads; what the source holds is asked by whoever inherits this."""
+    def up_to(self, value: str, window: str) -> str:
+        """Rows that a position has read."""
+
+
+class CursorFlow:
+    """Decides what is read; what the source holds is asked by whoever inherits this."""
 
     @property
     def scale(self) -> Scale:
@@ -82,6 +90,43 @@ class MergeReader:
     def fingerprints(self, value: str | None) -> tuple[str, str]:
         """Count and hash of the rows around a checkpoint, and of those beyond it."""
         raise NotImplementedError
+
+    def refuse_other_scale(self, known: CursorPosition, stream: str) -> None:
+        """Refuse a checkpoint whose value cannot be compared with the column as it is now."""
+        raise NotImplementedError
+
+    def for_append(self, since: CursorPosition | None) -> CursorReading:
+        """Read from the checkpoint up to where nothing can come late any more."""
+        raise NotImplementedError
+
+    def for_interval(self, interval: Interval, position: CursorPosition | None) -> CursorReading:
+        """Read ``[start, end)``."""
+        raise NotImplementedError
+
+    def read(
+        self, extraction: Extraction, since: Position | None, until: Position | None, *, everything: bool
+    ) -> CursorReading:
+        """Decide by what was asked for.
+
+        :param everything: whether a merge reads the whole table, whatever the checkpoint says.
+        """
+        before, end = (position.cursor if position else None for position in (since, until))
+        for known in (before, end):
+            if known:
+                self.refuse_other_scale(known, extraction.stream)
+        if extraction.interval:
+            return self.for_interval(extraction.interval, before)
+        if end:
+            return self.again(before, end)
+        if extraction.mode is WriteMode.APPEND:
+            return self.for_append(before)
+        return self.for_merge(before, everything=everything)
+
+    def again(self, since: CursorPosition | None, until: CursorPosition) -> CursorReading:
+        """Read the range that an earlier load read, once more."""
+        if until.value is None:
+            return CursorReading(None, until)
+        return CursorReading(f"{self.scale.from_(since)} AND {self.scale.up_to(until.value, until.window)}", until)
 
     def for_merge(self, since: CursorPosition | None, *, everything: bool = False) -> CursorReading:
         """Read what is beyond the checkpoint, and the rows around it unless they are as they were.
@@ -108,6 +153,19 @@ class MergeReader:
         around, beyond = self.fingerprints(top)
         window = around if beyond == EMPTY else f"{around}+{beyond}"
         return CursorPosition(self.scale.name, top, self.scale.type, window)
+
+
+def refuse_absent(extraction: Extraction, name: str) -> None:
+    """Refuse an interval of a cursor column that is not in the target.
+
+    :raises ConfigurationError: names the column.
+    """
+    taken = extraction.columns is None or name in extraction.columns
+    if extraction.interval and (not taken or name in extraction.exclude_columns):
+        raise ConfigurationError(
+            f"{extraction.source}: an interval load needs its cursor column {name!r} in the target.",
+            hint="add it to columns, or take it out of exclude_columns",
+        )
 
 
 def lag_of(capture: Cursor, family: Family, source: str) -> float:

@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol
 
 import pyarrow as pa
 
 from airflow_elt_provider.core.buckets import Buckets
 from airflow_elt_provider.core.checkpoint import Checkpoint, Position
-from airflow_elt_provider.core.comparison import Bucket, Form, Key, Question, Row, Sum, Value
 from airflow_elt_provider.core.drift import SchemaChange
-from airflow_elt_provider.core.evolve import Evolution
 from airflow_elt_provider.core.load import Load
 from airflow_elt_provider.core.plan import Extraction
 from airflow_elt_provider.core.quarantine import Quarantine
@@ -275,97 +273,3 @@ class Destination(Protocol):
 
     def cancel(self) -> None:
         """Stop what runs on the server; safe to call from another thread, and when nothing runs."""
-
-
-class ComparedTable(Protocol):
-    """One side of a comparison, asked under one snapshot; see :mod:`airflow_elt_provider.core.comparison`."""
-
-    @property
-    def schema(self) -> TableSchema:
-        """Columns and key, named as in the target."""
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """Sentences for the log."""
-
-    @property
-    def tongues(self) -> Sequence[str]:
-        """The ways in which it can hash rows, the fastest first; none where it can do no more than count them."""
-
-    def form(self, name: str, tongue: str) -> Form:
-        """Say how a column would be written: what has the same form on both sides can be compared."""
-
-    def count(self) -> int:
-        """Return how many rows there are."""
-
-    def bounds(self, key: str) -> tuple[int, int] | None:
-        """Return the lowest and the highest value of a column of whole numbers; None where there is no row."""
-
-    def sums(self, question: Question) -> Mapping[Bucket, Sum]:
-        """Return rows and hashes of every bucket that has rows."""
-
-    def rows(self, question: Question) -> Iterator[Row]:
-        """Give the rows of the buckets that are asked for."""
-
-    def values(self, question: Question, keys: Sequence[Key], *, show: bool) -> Mapping[Key, Sequence[Value]]:
-        """Return the values of some keys' rows, one for each column of the question.
-
-        :param show: whether the values' texts are wanted too.
-        """
-
-
-@runtime_checkable
-class ComparableSource(Protocol):
-    """A source whose tables can be compared."""
-
-    def compared(self, extraction: Extraction) -> AbstractContextManager[ComparedTable]:
-        """Open the columns and rows that an extraction is about.
-
-        :raises ConfigurationError: for a missing table, column or privilege.
-        """
-
-
-@runtime_checkable
-class ComparableDestination(Protocol):
-    """A destination whose targets can be compared."""
-
-    def compared(self, target: TableRef, schema: TableSchema) -> AbstractContextManager[ComparedTable]:
-        """Open a target; rows that are marked as deleted or no longer current are left out.
-
-        :param schema: the source's columns, by which the target's are chosen and spelled.
-        :raises ConfigurationError: when there is no such table.
-        """
-
-
-@runtime_checkable
-class PreviewingDestination(Protocol):
-    """A destination that can say what :meth:`Destination.prepare` would do."""
-
-    def preview(self, load: Load) -> Evolution:
-        """Return the DDL that a load needs, and what it would change, doing nothing.
-
-        :raises SchemaDriftError: as ``prepare`` would.
-        """
-
-
-class Measured(NamedTuple):
-    """How much there would be to read.
-
-    :param exact: whether the rows were counted; else the server's statistics say so.
-    :param bytes: of the rows as text, from a sample; None where there is no row.
-    """
-
-    rows: int
-    exact: bool
-    bytes: int | None = None
-
-
-@runtime_checkable
-class MeasurableSource(Protocol):
-    """A source that can say how much it would have to read."""
-
-    def measure(self, extraction: Extraction, predicate: str) -> Measured:
-        """Count rows.
-
-        :param predicate: which rows, in the source's SQL: the fact ``rows`` of the source's own changes.
-        """

@@ -87,12 +87,12 @@ def select(
     :raises ConfigurationError: for a name that the source does not have, no column at all, or two columns with one
         name in the target.
     """
-    _refuse_unknown(extraction, list(known))
+    refuse_unknown(extraction, list(known), extraction.source)
     wanted = known if extraction.columns is None else extraction.columns
     columns = tuple(selected(known[name]) for name in wanted if name not in extraction.exclude_columns)
     if not columns:
         raise ConfigurationError(f"{extraction.source} has no column to read.", hint="name some with columns=[...]")
-    _refuse_twins(columns, extraction)
+    refuse_twins([column.source.name for column in columns], extraction)
     key, guarded, notes = _key(keys, extraction, {column.source.name for column in columns})
     names = tuple(extraction.target_name(name) for name in key)
     schema = TableSchema(tuple(column.column for column in columns), names, guarded and enforced)
@@ -110,7 +110,14 @@ def overridden(name: str, own: pa.DataType, format_: str, extraction: Extraction
     return None if same else override
 
 
-def _refuse_unknown(extraction: Extraction, known: list[str]) -> None:
+def refuse_unknown(
+    extraction: Extraction, known: Sequence[str], where: str, remedy: Callable[[str, Sequence[str]], str] = meant
+) -> None:
+    """Refuse a parameter that names a column which is not there.
+
+    :param where: what has the known columns, for errors.
+    :param remedy: says, given a name and the known ones, what may have been meant.
+    """
     asked: list[tuple[str, Iterable[str]]] = [
         ("columns", extraction.columns or ()), ("exclude_columns", extraction.exclude_columns),
         ("hash_columns", extraction.hash_columns), ("redact_columns", extraction.redact_columns),
@@ -121,21 +128,22 @@ def _refuse_unknown(extraction: Extraction, known: list[str]) -> None:
         for name in names:
             if name not in known:
                 raise ConfigurationError(
-                    f"{parameter} names column {name!r}, which {extraction.source} does not have.",
-                    hint=meant(name, known),
+                    f"{parameter} names column {name!r}, which {where} does not have.",
+                    hint=remedy(name, known),
                 )
 
 
-def _refuse_twins(columns: Sequence[C], extraction: Extraction) -> None:
+def refuse_twins(names: Sequence[str], extraction: Extraction) -> None:
+    """Refuse two columns that would have one name in the target."""
     seen: dict[str, str] = {}
-    for column in columns:
-        name = column.column.name
-        if name in seen:
+    for name in names:
+        target = extraction.target_name(name)
+        if target in seen:
             raise ConfigurationError(
-                f"{extraction.source}: columns {seen[name]!r} and {column.source.name!r} would both be named {name!r}.",
+                f"{extraction.source}: columns {seen[target]!r} and {name!r} would both be named {target!r}.",
                 hint="rename one of them, or leave one out with exclude_columns",
             )
-        seen[name] = column.source.name
+        seen[target] = name
 
 
 def _key(

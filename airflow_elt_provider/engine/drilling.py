@@ -10,8 +10,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple, Self, TypeVar
 
-from airflow_elt_provider.core.comparison import MD5, NOTHING, Bucket, Key, Question, Row, Sum, digits_of, ranges_of
-from airflow_elt_provider.core.protocols import ComparedTable
+from airflow_elt_provider.core.comparison import (
+    MD5,
+    NOTHING,
+    Bucket,
+    ComparedTable,
+    Key,
+    Question,
+    Row,
+    Sum,
+    digits_of,
+    ranges_of,
+)
 from airflow_elt_provider.core.schema import TableSchema
 
 LEAF_ROWS: Final = 100_000

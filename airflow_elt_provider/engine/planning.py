@@ -13,16 +13,8 @@ from airflow_elt_provider.core.manifest import Manifest, ManifestRef
 from airflow_elt_provider.core.masking import Masks
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.plan import Extraction, Interval, Merging
-from airflow_elt_provider.core.protocols import (
-    ChangeSet,
-    Destination,
-    MeasurableSource,
-    Measured,
-    Memory,
-    PreviewingDestination,
-    Source,
-    Stage,
-)
+from airflow_elt_provider.core.preview import MeasurableSource, Measured, PreviewingDestination
+from airflow_elt_provider.core.protocols import ChangeSet, Destination, Memory, Source, Stage
 from airflow_elt_provider.core.schema import TableSchema
 from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.core.text_table import text_table

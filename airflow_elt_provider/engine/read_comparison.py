@@ -17,6 +17,7 @@ from airflow_elt_provider.core.buckets import BucketKind, Buckets
 from airflow_elt_provider.core.comparison import (
     MD5,
     Bucket,
+    ComparedTable,
     Form,
     Key,
     Question,
@@ -29,7 +30,7 @@ from airflow_elt_provider.core.comparison import (
     why_not,
 )
 from airflow_elt_provider.core.plan import Extraction
-from airflow_elt_provider.core.protocols import ComparedTable, Source
+from airflow_elt_provider.core.protocols import Source
 from airflow_elt_provider.core.schema import TableSchema
 from airflow_elt_provider.core.system_columns import EXACT
 

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from airflow_elt_provider.core.comparison import Question, exceptions, rule_of
+from airflow_elt_provider.core.comparison import ComparableDestination, ComparableSource, Question, exceptions, rule_of
 from airflow_elt_provider.core.plan import Extraction
-from airflow_elt_provider.core.protocols import ComparableDestination, ComparableSource, Destination, Source
+from airflow_elt_provider.core.protocols import Destination, Source
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.core.text_table import text_table
 from airflow_elt_provider.engine.drilling import (

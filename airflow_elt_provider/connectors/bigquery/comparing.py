@@ -7,7 +7,7 @@ from typing import Final
 
 from airflow_elt_provider.connectors.bigquery.types import type_name
 from airflow_elt_provider.core.comparison import Rule
-from airflow_elt_provider.core.comparison_sql import NO_NUMBERS, ComparedColumn, ComparisonWords
+from airflow_elt_provider.core.comparison_words import NO_NUMBERS, ComparedColumn, ComparisonWords
 
 _KINDS: Final = {
     Rule.INTEGER: ("INT64", "NUMERIC", "BIGNUMERIC"), Rule.DECIMAL: ("INT64", "NUMERIC", "BIGNUMERIC", "STRING"),

@@ -6,7 +6,7 @@ from typing import Final
 
 from airflow_elt_provider.connectors.databricks.types import TEXT
 from airflow_elt_provider.core.comparison import Rule
-from airflow_elt_provider.core.comparison_sql import NO_NUMBERS, ComparedColumn, ComparisonWords
+from airflow_elt_provider.core.comparison_words import NO_NUMBERS, ComparedColumn, ComparisonWords
 
 _INTEGERS: Final = ("tinyint", "smallint", "int", "bigint")
 _KINDS: Final = {

@@ -27,12 +27,13 @@ from airflow_elt_provider.connectors.databricks.state import Pending, StreamStat
 from airflow_elt_provider.connectors.databricks.writes import DatabricksWrites
 from airflow_elt_provider.core import protocols
 from airflow_elt_provider.core.checkpoint import Checkpoint
+from airflow_elt_provider.core.comparison import ComparedTable
 from airflow_elt_provider.core.comparison_sql import sql_table
 from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.evolve import Evolution, TargetTable, evolve
 from airflow_elt_provider.core.load import Load, new_nonce
-from airflow_elt_provider.core.protocols import Capabilities, ComparedTable, Stage
+from airflow_elt_provider.core.protocols import Capabilities, Stage
 from airflow_elt_provider.core.publish import Publication
 from airflow_elt_provider.core.receipt import Receipt
 from airflow_elt_provider.core.schema import TableSchema

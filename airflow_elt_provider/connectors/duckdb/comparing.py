@@ -7,7 +7,7 @@ from typing import Final
 
 from airflow_elt_provider.connectors.duckdb import types
 from airflow_elt_provider.core.comparison import Rule
-from airflow_elt_provider.core.comparison_sql import NO_NUMBERS, ComparedColumn, ComparisonWords
+from airflow_elt_provider.core.comparison_words import NO_NUMBERS, ComparedColumn, ComparisonWords
 
 _INTEGERS: Final = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"})
 _DECIMAL: Final = re.compile(r"DECIMAL\(\d+,\d+\)")

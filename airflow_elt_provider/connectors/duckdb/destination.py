@@ -12,12 +12,13 @@ from airflow_elt_provider.connectors.duckdb.dialect import DuckdbDialect
 from airflow_elt_provider.connectors.duckdb.session import DuckdbFile, DuckdbSession, Observe
 from airflow_elt_provider.connectors.duckdb.settings import DuckdbSettings
 from airflow_elt_provider.core.checkpoint import Checkpoint
+from airflow_elt_provider.core.comparison import ComparedTable
 from airflow_elt_provider.core.comparison_sql import no_target, sql_table
 from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.evolve import Evolution, TargetTable, evolve
 from airflow_elt_provider.core.load import Load
-from airflow_elt_provider.core.protocols import Capabilities, Commit, ComparedTable, Stage
+from airflow_elt_provider.core.protocols import Capabilities, Commit, Stage
 from airflow_elt_provider.core.publish import Publication
 from airflow_elt_provider.core.receipt import Receipt
 from airflow_elt_provider.core.schema import TableSchema

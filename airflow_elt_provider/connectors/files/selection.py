@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from airflow_elt_provider.core.plan import Extraction
 from airflow_elt_provider.core.schema import Column, TableSchema
+from airflow_elt_provider.core.selection import refuse_twins, refuse_unknown
 from airflow_elt_provider.core.types import parse_type
 from airflow_elt_provider.errors import ConfigurationError, SchemaDriftError
 
@@ -38,12 +39,12 @@ def select_columns(header: Sequence[str], uri: str, extraction: Extraction) -> S
     :raises ConfigurationError: for a name that the header does not have, no column at all, two columns with one name in
         the target, or a type that is not read from files.
     """
-    _refuse_unknown(header, uri, extraction)
+    refuse_unknown(extraction, header, uri, _meant)
     wanted = header if extraction.columns is None else extraction.columns
     columns = tuple((name, _type(name, extraction)) for name in wanted if name not in extraction.exclude_columns)
     if not columns:
         raise ConfigurationError(f"{extraction.source} has no column to read.", hint="name some with columns=[...]")
-    _refuse_twins([name for name, _ in columns], extraction)
+    refuse_twins([name for name, _ in columns], extraction)
     key = extraction.primary_key or ()
     left_out = [name for name in key if name not in dict(columns)]
     if left_out:
@@ -83,36 +84,9 @@ def _type(name: str, extraction: Extraction) -> pa.DataType:
     return kind
 
 
-def _refuse_unknown(header: Sequence[str], uri: str, extraction: Extraction) -> None:
-    asked: list[tuple[str, Iterable[str]]] = [
-        ("columns", extraction.columns or ()), ("exclude_columns", extraction.exclude_columns),
-        ("hash_columns", extraction.hash_columns), ("redact_columns", extraction.redact_columns),
-        ("rename", extraction.rename), ("column_types", extraction.column_types),
-        ("primary_key", extraction.primary_key or ()),
-    ]  # fmt: skip
-    for parameter, names in asked:
-        for name in names:
-            if name not in header:
-                raise ConfigurationError(
-                    f"{parameter} names column {name!r}, which {uri} does not have.", hint=_meant(name, header)
-                )
-
-
 def _meant(name: str, header: Sequence[str]) -> str:
     by_lower = {known.strip().lower(): known for known in header}
     close = [by_lower[found] for found in get_close_matches(name.strip().lower(), by_lower, n=3)]
     if close:
         return f"did you mean {' or '.join(map(repr, close))}? Names are exact: capitals and spaces count"
     return f"its header row is {', '.join(map(repr, header[:20]))}{' ...' if len(header) > 20 else ''}"  # noqa: PLR2004
-
-
-def _refuse_twins(names: Sequence[str], extraction: Extraction) -> None:
-    seen: dict[str, str] = {}
-    for name in names:
-        target = extraction.target_name(name)
-        if target in seen:
-            raise ConfigurationError(
-                f"{extraction.source}: columns {seen[target]!r} and {name!r} would both be named {target!r}.",
-                hint="rename one of them, or leave one out with exclude_columns",
-            )
-        seen[target] = name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from airflow_elt_provider.connectors.postgres.comparing import PostgresWords
-from airflow_elt_provider.core.comparison_sql import ComparisonWords
+from airflow_elt_provider.core.comparison_words import ComparisonWords
 
 
 class HologresWords(PostgresWords):

@@ -26,7 +26,7 @@ from airflow_elt_provider.connectors.postgres.destination_session import Postgre
 from airflow_elt_provider.connectors.postgres.dialect import PG_11
 from airflow_elt_provider.connectors.postgres.session import Observe
 from airflow_elt_provider.core.checkpoint import Checkpoint
-from airflow_elt_provider.core.comparison_sql import ComparisonWords
+from airflow_elt_provider.core.comparison_words import ComparisonWords
 from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.evolve import Evolution, own_columns, target_key

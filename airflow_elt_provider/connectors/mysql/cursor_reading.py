@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from airflow_elt_provider.connectors.mysql.capture_cursor import CursorColumn
+from airflow_elt_provider.connectors.mysql.capture_cursor import CursorColumn, same_scale
 from airflow_elt_provider.connectors.mysql.catalog import Relation
 from airflow_elt_provider.connectors.mysql.names import quoted
 from airflow_elt_provider.connectors.mysql.row_hash import row_hash
@@ -12,16 +12,16 @@ from airflow_elt_provider.connectors.mysql.session import MySqlSession
 from airflow_elt_provider.core.checkpoint import CursorPosition
 from airflow_elt_provider.core.cursor_rules import (
     THROUGH,
+    CursorFlow,
     CursorReading,
     Family,
-    MergeReader,
     refuse_unplaced,
 )
 from airflow_elt_provider.core.plan import Interval
 
 
 @dataclass(frozen=True)
-class CursorReader(MergeReader):
+class CursorReader(CursorFlow):
     """Reads the facts of one cursor column.
 
     :param where: the user's own predicate, in parentheses, or ``true``.
@@ -110,11 +110,9 @@ class CursorReader(MergeReader):
     def _placed(self, unplaced: int) -> None:
         refuse_unplaced(unplaced, self.cursor.name, quoted(self.cursor.name), "NULL or the zero date")
 
-    def again(self, since: CursorPosition | None, until: CursorPosition) -> CursorReading:
-        """Read the range that an earlier load read, once more."""
-        if until.value is None:
-            return CursorReading(None, until)
-        return CursorReading(f"{self.cursor.from_(since)} AND {self.cursor.up_to(until.value, until.window)}", until)
+    def refuse_other_scale(self, known: CursorPosition, stream: str) -> None:
+        """Refuse a checkpoint whose value cannot be compared with the column as it is now."""
+        same_scale(known, self.cursor, stream)
 
     # --- interval ---
 

@@ -10,7 +10,7 @@ from functools import cached_property
 import pyarrow as pa
 
 from airflow_elt_provider.connectors.mysql.additions import Additions, find_additions, shape
-from airflow_elt_provider.connectors.mysql.capture_cursor import CursorColumn, cursor_column, same_scale
+from airflow_elt_provider.connectors.mysql.capture_cursor import CursorColumn, cursor_column
 from airflow_elt_provider.connectors.mysql.capture_fingerprint import FingerprintReader, FingerprintReading
 from airflow_elt_provider.connectors.mysql.catalog import Relation
 from airflow_elt_provider.connectors.mysql.cursor_reading import CursorReader
@@ -21,7 +21,7 @@ from airflow_elt_provider.connectors.mysql.session import MySqlSession
 from airflow_elt_provider.connectors.mysql.snapshot import Clock
 from airflow_elt_provider.core.capture import Cursor, Fingerprint, Full
 from airflow_elt_provider.core.checkpoint import CursorPosition, Position
-from airflow_elt_provider.core.cursor_rules import CursorReading
+from airflow_elt_provider.core.cursor_rules import refuse_absent
 from airflow_elt_provider.core.modes import WriteMode
 from airflow_elt_provider.core.plan import Extraction
 from airflow_elt_provider.core.protocols import ChangeSet, Memory, Outcome
@@ -84,7 +84,7 @@ class Reading:
         if since and not until and not self.extraction.interval:
             additions = find_additions(self.session, self.relation, self.selection, since, where)
         reader = CursorReader(self.session, self.relation, cursor, where)
-        found = _read_cursor(reader, self.extraction, since, until, additions)
+        found = reader.read(self.extraction, since, until, everything=additions.call_for_everything)
         return replace(
             self, position=replace(self.position, cursor=found.position),
             predicates=() if found.predicate is None else (found.predicate,), interval=found.interval,
@@ -190,26 +190,5 @@ def _cursor(relation: Relation, extraction: Extraction, clock: Clock) -> CursorC
     if not isinstance(capture, Cursor):
         return None
     cursor = cursor_column(capture, relation, extraction, clock)
-    taken = extraction.columns is None or cursor.name in extraction.columns
-    if extraction.interval and (not taken or cursor.name in extraction.exclude_columns):
-        raise ConfigurationError(
-            f"{extraction.source}: an interval load needs its cursor column {cursor.name!r} in the target.",
-            hint="add it to columns, or take it out of exclude_columns",
-        )
+    refuse_absent(extraction, cursor.name)
     return cursor
-
-
-def _read_cursor(
-    reader: CursorReader, extraction: Extraction, since: Position | None, until: Position | None, additions: Additions
-) -> CursorReading:
-    before = since.cursor if since else None
-    for known in (before, until.cursor if until else None):
-        if known:
-            same_scale(known, reader.cursor, extraction.stream)
-    if extraction.interval:
-        return reader.for_interval(extraction.interval, before)
-    if until and until.cursor:
-        return reader.again(before, until.cursor)
-    if extraction.mode is WriteMode.APPEND:
-        return reader.for_append(before)
-    return reader.for_merge(before, everything=additions.call_for_everything)

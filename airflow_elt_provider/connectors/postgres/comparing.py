@@ -17,11 +17,11 @@ from airflow_elt_provider.connectors.postgres.dialect import PostgresDialect
 from airflow_elt_provider.connectors.postgres.names import quoted
 from airflow_elt_provider.connectors.postgres.selection import SelectedColumn, select_columns
 from airflow_elt_provider.connectors.postgres.session import PG_11, PG_13, translate
-from airflow_elt_provider.core.comparison import MD5, Form, Rule, rule_of
-from airflow_elt_provider.core.comparison_sql import NO_NUMBERS, ComparedColumn, ComparisonWords, SqlTable, sql_table
+from airflow_elt_provider.core.comparison import MD5, ComparedTable, Form, Rule, rule_of
+from airflow_elt_provider.core.comparison_sql import SqlTable, sql_table
+from airflow_elt_provider.core.comparison_words import NO_NUMBERS, ComparedColumn, ComparisonWords
 from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.plan import Extraction
-from airflow_elt_provider.core.protocols import ComparedTable
 from airflow_elt_provider.core.schema import Column, TableSchema
 from airflow_elt_provider.core.table_ref import TableRef
 

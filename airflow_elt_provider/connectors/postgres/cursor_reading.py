@@ -8,16 +8,16 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
 
-from airflow_elt_provider.connectors.postgres.capture_cursor import CursorColumn
+from airflow_elt_provider.connectors.postgres.capture_cursor import CursorColumn, same_scale
 from airflow_elt_provider.connectors.postgres.catalog import Relation, query_rows
 from airflow_elt_provider.connectors.postgres.names import literal, quoted
 from airflow_elt_provider.connectors.postgres.session import PG_11, PG_14
 from airflow_elt_provider.core.checkpoint import CursorPosition
 from airflow_elt_provider.core.cursor_rules import (
     THROUGH,
+    CursorFlow,
     CursorReading,
     Family,
-    MergeReader,
     empty_interval,
     refuse_unplaced,
     unfit_bounds,
@@ -26,7 +26,7 @@ from airflow_elt_provider.core.plan import Interval
 
 
 @dataclass(frozen=True)
-class CursorReader(MergeReader):
+class CursorReader(CursorFlow):
     """Reads the facts of one cursor column.
 
     :param where: the user's own predicate, in parentheses, or ``true``.
@@ -128,11 +128,9 @@ class CursorReader(MergeReader):
     def _placed(self, unplaced: int) -> None:
         refuse_unplaced(unplaced, self.cursor.name, quoted(self.cursor.name), "NULL or -infinity")
 
-    def again(self, since: CursorPosition | None, until: CursorPosition) -> CursorReading:
-        """Read the range that an earlier load read, once more."""
-        if until.value is None:
-            return CursorReading(None, until)
-        return CursorReading(f"{self.cursor.from_(since)} AND {self.cursor.up_to(until.value, until.window)}", until)
+    def refuse_other_scale(self, known: CursorPosition, stream: str) -> None:
+        """Refuse a checkpoint whose value cannot be compared with the column as it is now."""
+        same_scale(known, self.cursor, stream)
 
     # --- interval ---
 

@@ -22,12 +22,13 @@ from airflow_elt_provider.connectors.postgres.session import Observe
 from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
 from airflow_elt_provider.connectors.postgres.snapshot import server_identity
 from airflow_elt_provider.core.checkpoint import Checkpoint
-from airflow_elt_provider.core.comparison_sql import ComparisonWords
+from airflow_elt_provider.core.comparison import ComparedTable
+from airflow_elt_provider.core.comparison_words import ComparisonWords
 from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.evolve import Evolution, evolve
 from airflow_elt_provider.core.load import Load
-from airflow_elt_provider.core.protocols import Capabilities, Commit, ComparedTable, Stage
+from airflow_elt_provider.core.protocols import Capabilities, Commit, Stage
 from airflow_elt_provider.core.publish import Publication
 from airflow_elt_provider.core.receipt import Receipt
 from airflow_elt_provider.core.schema import TableSchema

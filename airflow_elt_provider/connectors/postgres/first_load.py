@@ -15,7 +15,8 @@ from typing import Final
 
 from airflow_elt_provider.connectors.postgres import snapshot
 from airflow_elt_provider.connectors.postgres.catalog import query_rows
-from airflow_elt_provider.connectors.postgres.fingerprint_reading import Cancel, Comparison, compare, reading_of
+from airflow_elt_provider.connectors.postgres.fingerprint_comparison import Comparison, compare
+from airflow_elt_provider.connectors.postgres.fingerprint_reading import Cancel, reading_of
 from airflow_elt_provider.connectors.postgres.fingerprint_scan import estimated_rows, planned, table_bytes
 from airflow_elt_provider.connectors.postgres.names import literal
 from airflow_elt_provider.connectors.postgres.reading import Reading

@@ -12,7 +12,7 @@ from airflow_elt_provider.connectors.postgres.names import quoted
 from airflow_elt_provider.connectors.postgres.selection import select_columns
 from airflow_elt_provider.connectors.postgres.session import translate
 from airflow_elt_provider.core.plan import Extraction
-from airflow_elt_provider.core.protocols import Measured
+from airflow_elt_provider.core.preview import Measured
 
 _COUNTED: Final = 5_000_000
 """Of a table that is read whole, and has more rows than this by the server's statistics, nobody counts them."""

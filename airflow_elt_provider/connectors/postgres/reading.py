@@ -12,7 +12,7 @@ import pyarrow as pa
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
 
 from airflow_elt_provider.connectors.postgres.additions import Additions, find_additions, find_renamed, shape
-from airflow_elt_provider.connectors.postgres.capture_cursor import CursorColumn, cursor_column, same_scale
+from airflow_elt_provider.connectors.postgres.capture_cursor import CursorColumn, cursor_column
 from airflow_elt_provider.connectors.postgres.catalog import KINDS, Relation, query_rows
 from airflow_elt_provider.connectors.postgres.copy_stream import CopyStream
 from airflow_elt_provider.connectors.postgres.cursor_reading import CursorReader
@@ -22,12 +22,11 @@ from airflow_elt_provider.connectors.postgres.ranges import ranges
 from airflow_elt_provider.connectors.postgres.selection import Selection, select_columns
 from airflow_elt_provider.core.capture import Cursor
 from airflow_elt_provider.core.checkpoint import CursorPosition, Position
-from airflow_elt_provider.core.cursor_rules import CursorReading
+from airflow_elt_provider.core.cursor_rules import refuse_absent
 from airflow_elt_provider.core.modes import WriteMode
 from airflow_elt_provider.core.plan import Extraction
 from airflow_elt_provider.core.protocols import ChangeSet
 from airflow_elt_provider.core.quarantine import Quarantine
-from airflow_elt_provider.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class Reading:
             additions = find_additions(connection, relation, selection, since, _where(extraction))
             additions = replace(additions, altered=altered(since.meanings, position.meanings))
         reader = CursorReader(connection, relation, cursor, _where(extraction))
-        found = _read_cursor(reader, extraction, since, until, additions)
+        found = reader.read(extraction, since, until, everything=additions.call_for_everything)
         return cls(
             connection, relation, extraction, selection, replace(position, cursor=found.position), found.predicate,
             found.interval, additions, notes + found.notes + additions.notes(extraction.mode),
@@ -165,26 +164,5 @@ def _cursor(connection: Connection, relation: Relation, extraction: Extraction) 
     if not isinstance(capture, Cursor):
         return None
     cursor = cursor_column(capture, relation, extraction, connection.server_version)
-    taken = extraction.columns is None or cursor.name in extraction.columns
-    if extraction.interval and (not taken or cursor.name in extraction.exclude_columns):
-        raise ConfigurationError(
-            f"{extraction.source}: an interval load needs its cursor column {cursor.name!r} in the target.",
-            hint="add it to columns, or take it out of exclude_columns",
-        )
+    refuse_absent(extraction, cursor.name)
     return cursor
-
-
-def _read_cursor(
-    reader: CursorReader, extraction: Extraction, since: Position | None, until: Position | None, additions: Additions
-) -> CursorReading:
-    before = since.cursor if since else None
-    for known in (before, until.cursor if until else None):
-        if known:
-            same_scale(known, reader.cursor, extraction.stream)
-    if extraction.interval:
-        return reader.for_interval(extraction.interval, before)
-    if until and until.cursor:
-        return reader.again(before, until.cursor)
-    if extraction.mode is WriteMode.APPEND:
-        return reader.for_append(before)
-    return reader.for_merge(before, everything=additions.call_for_everything)

@@ -13,7 +13,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 from airflow_elt_provider.connectors.postgres import comparing, measuring, session, snapshot
 from airflow_elt_provider.connectors.postgres.capture_wal import LogCapture
 from airflow_elt_provider.connectors.postgres.catalog import Relation, query_rows
-from airflow_elt_provider.connectors.postgres.fingerprint_reading import change_set, compare
+from airflow_elt_provider.connectors.postgres.fingerprint_comparison import compare
+from airflow_elt_provider.connectors.postgres.fingerprint_reading import change_set
 from airflow_elt_provider.connectors.postgres.first_load import PortionSizes, in_portions
 from airflow_elt_provider.connectors.postgres.names import meant
 from airflow_elt_provider.connectors.postgres.reading import Reading
@@ -21,8 +22,10 @@ from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
 from airflow_elt_provider.connectors.postgres.xmin_reading import xmin_reading
 from airflow_elt_provider.core.capture import Fingerprint, Wal, Xmin
 from airflow_elt_provider.core.checkpoint import Position
+from airflow_elt_provider.core.comparison import ComparedTable
 from airflow_elt_provider.core.plan import Extraction
-from airflow_elt_provider.core.protocols import ChangeSet, ComparedTable, Measured, Memory
+from airflow_elt_provider.core.preview import Measured
+from airflow_elt_provider.core.protocols import ChangeSet, Memory
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import ConfigurationError, TransientError
 

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from airflow_elt_provider.core.comparison import Rule
-from airflow_elt_provider.core.comparison_sql import NO_NUMBERS, ComparedColumn, ComparisonWords
+from airflow_elt_provider.core.comparison_words import NO_NUMBERS, ComparedColumn, ComparisonWords
 
 _NUMBER: Final = re.compile(r"NUMBER\((\d+),(\d+)\)")
 _KINDS: Final = {

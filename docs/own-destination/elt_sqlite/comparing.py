@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from airflow_elt_provider.core.comparison import Rule
-from airflow_elt_provider.core.comparison_sql import NO_NUMBERS, ComparedColumn, ComparisonWords
+from airflow_elt_provider.core.comparison_words import NO_NUMBERS, ComparedColumn, ComparisonWords
 
 _KINDS: Final = {
     Rule.INTEGER: ("INTEGER",), Rule.DECIMAL: ("INTEGER", "TEXT"), Rule.BOOLEAN: ("INTEGER",), Rule.TEXT: ("TEXT",),
