@@ -9,7 +9,8 @@ What the emulator gets wrong and our tests need is put right here:
 * `SAFE.PARSE_JSON` gives what BigQuery gives: keys sorted, of two equal ones the first, numbers only where they
   can be held exactly, and NULL for the rest.
 * `ALTER TABLE` takes several `RENAME COLUMN`, and the catalog knows the digits of a NUMERIC that it changed or added.
-* A transaction that lost against another fails with BigQuery's words.
+* A transaction that lost against another fails with BigQuery's words, and so does a dataset or table that
+  another query made at the same moment.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ import duckdb
 _connect = duckdb.connect
 _RENAMES = re.compile(r"(ALTER TABLE (?:`[^`]+`\.?)+ )(RENAME COLUMN `[^`]+` TO `[^`]+`), (?=RENAME COLUMN)")
 _LOST = re.compile("Failed to commit DuckLake transaction|Transaction conflict|write-write conflict|Conflict on update")
+_MADE = re.compile(
+    r'Duplicate key "(project_id: [^"]*)" violates primary key|UNIQUE constraint violation: duplicate key "([^"]*)"'
+)
 _MAX_UINT64 = 2**64 - 1
 _MIN_INT64 = -(2**63)
 
@@ -189,8 +193,8 @@ def rename_several() -> None:
     script.parse_script = parsed_script
 
 
-def say_aborted() -> None:
-    """Say what BigQuery says when a transaction lost against another."""
+def say_who_was_first() -> None:
+    """Say what BigQuery says when a transaction lost against another, or somebody else made a table."""
     from local_bigquery import errors
     from local_bigquery.jobs import runner
 
@@ -202,6 +206,9 @@ def say_aborted() -> None:
             return errors.BigQueryError(
                 "invalidQuery", "Query error: Transaction is aborted due to concurrent update against table"
             )
+        made = _MADE.search(found.message)
+        if made:
+            return errors.BigQueryError("duplicate", f"Already Exists: {made[1] or made[2]}")
         return found
 
     errors.from_exception = translated
@@ -210,7 +217,7 @@ def say_aborted() -> None:
 
 if __name__ == "__main__":
     duckdb.connect = connect  # type: ignore[assignment]
-    for correct in (read_bytes_of_parquet, parse_json_exactly, keep_digits, rename_several, say_aborted):
+    for correct in (read_bytes_of_parquet, parse_json_exactly, keep_digits, rename_several, say_who_was_first):
         correct()
     (program,) = entry_points(group="console_scripts", name="local-bigquery")
     sys.exit(program.load()())

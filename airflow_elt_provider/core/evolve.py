@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import pyarrow as pa
 
@@ -22,6 +23,9 @@ from airflow_elt_provider.core.system_columns import (
     VALID_TO,
 )
 from airflow_elt_provider.errors import ConfigurationError, SchemaDriftError
+
+Change: TypeAlias = tuple[SchemaChange, tuple[Sql, ...]]
+"""What was found, and the DDL that follows it."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ def own_columns(dialect: Dialect, load: Load) -> list[tuple[str, str]]:
     return own
 
 
-def _key_change(load: Load, target: TargetTable) -> Iterator[tuple[SchemaChange, tuple[Sql, ...]]]:
+def _key_change(load: Load, target: TargetTable) -> Iterator[Change]:
     key = target_key(load)
     former = target.key or _with_versions(load, load.manifest.former_key)  # not every system keeps a key
     if key and former and set(key) != set(former):
@@ -169,42 +173,44 @@ def _refuse_key_as_text(load: Load, name: str, current: str, arriving: str) -> N
         )
 
 
-def _column_changes(
-    dialect: Dialect, load: Load, target: TargetTable
-) -> Iterator[tuple[SchemaChange, tuple[Sql, ...]]]:
-    policy, arriving = load.merging.drift, load.manifest.schema
-    for column in arriving.columns:
-        type_, current = dialect.column_type(column), target.columns.get(column.name)
-        before = load.manifest.renamed.get(column.name, "")
-        if current is None and before in target.columns:
-            action = policy.action(DriftClass.RENAMED)
-            ddl = dialect.add_column(load.target, column.name, type_)
-            yield SchemaChange(DriftClass.RENAMED, column.name, before, column.name, action), (ddl,)
-            continue
-        if current is None:
-            action = policy.action(DriftClass.ADDED)
-            if before and action is DriftAction.EVOLVE:
-                _refuse_unknown_name(load, column.name, before)
-            ddl = dialect.add_column(load.target, column.name, type_)
-            yield SchemaChange(DriftClass.ADDED, column.name, "", type_, action), (ddl,)
-            continue
-        fit = dialect.fit(current, type_)
-        if fit is Fit.WIDENS:
-            action = policy.action(DriftClass.WIDENED)
-            widen = dialect.alter_type(load.target, column.name, current, type_) if action is DriftAction.EVOLVE else ()
-            yield SchemaChange(DriftClass.WIDENED, column.name, current, type_, action), widen
-        elif fit is Fit.CONFLICTS:
-            action = policy.action(DriftClass.NARROWED)
-            if action is DriftAction.EVOLVE and type_ != dialect.text_type:
-                _refuse_key_as_text(load, column.name, current, type_)
-            text = dialect.text_type
-            as_text = (
-                dialect.alter_type(load.target, column.name, current, text) if action is DriftAction.EVOLVE else ()
-            )
-            yield SchemaChange(DriftClass.NARROWED, column.name, current, type_, action), as_text
+def _column_changes(dialect: Dialect, load: Load, target: TargetTable) -> Iterator[Change]:
+    for column in load.manifest.schema.columns:
+        current = target.columns.get(column.name)
+        found = _new(dialect, load, target, column) if current is None else _retyped(dialect, load, column, current)
+        if found:
+            yield found
     # Columns that a user gave the target are no news; those that the last load still had are.
-    base = load.manifest.base_position
-    gone = set(target.columns) - set(arriving.names) - RESERVED - set(load.manifest.renamed.values())
+    base, arriving = load.manifest.base_position, load.manifest.schema.names
+    gone = set(target.columns) - set(arriving) - RESERVED - set(load.manifest.renamed.values())
     for name in sorted(gone & set(base.columns) if base else gone):
-        action = policy.action(DriftClass.REMOVED)
+        action = load.merging.drift.action(DriftClass.REMOVED)
         yield SchemaChange(DriftClass.REMOVED, name, target.columns[name], "", action), ()
+
+
+def _new(dialect: Dialect, load: Load, target: TargetTable, column: Column) -> Change:
+    """A column that the target has not: renamed, or added."""
+    name, type_ = column.name, dialect.column_type(column)
+    before = load.manifest.renamed.get(name, "")
+    ddl = (dialect.add_column(load.target, name, type_),)
+    if before in target.columns:
+        return SchemaChange(DriftClass.RENAMED, name, before, name, load.merging.drift.action(DriftClass.RENAMED)), ddl
+    action = load.merging.drift.action(DriftClass.ADDED)
+    if before and action is DriftAction.EVOLVE:
+        _refuse_unknown_name(load, name, before)
+    return SchemaChange(DriftClass.ADDED, name, "", type_, action), ddl
+
+
+def _retyped(dialect: Dialect, load: Load, column: Column, current: str) -> Change | None:
+    """A column that arrives with another type."""
+    name, type_ = column.name, dialect.column_type(column)
+    fit = dialect.fit(current, type_)
+    if fit not in {Fit.WIDENS, Fit.CONFLICTS}:
+        return None
+    drift, wanted = (DriftClass.WIDENED, type_) if fit is Fit.WIDENS else (DriftClass.NARROWED, dialect.text_type)
+    action = load.merging.drift.action(drift)
+    change = SchemaChange(drift, name, current, type_, action)
+    if action is not DriftAction.EVOLVE:
+        return change, ()
+    if wanted != type_:
+        _refuse_key_as_text(load, name, current, type_)
+    return change, dialect.alter_type(load.target, name, current, wanted)

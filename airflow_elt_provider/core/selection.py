@@ -65,6 +65,12 @@ class SelectionOf(Generic[C]):
         """The list after SELECT."""
         return ", ".join(column.expression for column in self.columns)
 
+    @property
+    def source_key(self) -> tuple[str, ...]:
+        """The key's names at the source."""
+        names = {column.column.name: column.source.name for column in self.columns}
+        return tuple(names[name] for name in self.schema.primary_key)
+
     def target_name(self, name: str) -> str:
         """Return the name in the target of a source column; "" where it is not read."""
         return next((column.column.name for column in self.columns if column.source.name == name), "")

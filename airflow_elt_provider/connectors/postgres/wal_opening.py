@@ -41,8 +41,7 @@ class FoundTable:
     @property
     def key(self) -> tuple[str, ...]:
         """The key's names at the source."""
-        names = {column.column.name: column.source.name for column in self.selection.columns}
-        return tuple(names[name] for name in self.selection.schema.primary_key)
+        return self.selection.source_key
 
 
 def open_tables(connection: Connection, asked: Sequence[tuple[Extraction, Position | None]]) -> list[FoundTable]:

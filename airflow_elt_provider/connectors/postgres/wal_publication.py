@@ -70,7 +70,8 @@ def ensure_published(
     """
     what = f"{relation.from_item} in publication {name}"
     with translate(f"reading {what}"):
-        _refuse_unfit(connection, relation, selection)
+        _refuse_unfit(connection, relation)
+        _refuse_keyless(connection, relation, selection)
     with _all_or_nothing(connection), translate(f"reading {what}"):
         missing = _statement(connection, name, relation)
         if missing and dry_run:
@@ -150,7 +151,7 @@ def _not_told(relation: Relation, name: str) -> ConfigurationError:
 # --- refusing ---
 
 
-def _refuse_unfit(connection: Connection, relation: Relation, selection: Selection) -> None:
+def _refuse_unfit(connection: Connection, relation: Relation) -> None:
     table = relation.from_item
     if relation.kind not in "rp":
         raise ConfigurationError(f"{table} is no table, and only tables have a log.", hint="use capture='fingerprint'")
@@ -167,9 +168,13 @@ def _refuse_unfit(connection: Connection, relation: Relation, selection: Selecti
     if relation.row_security:
         raise ConfigurationError(
             f"Row security hides rows of {table} from the connection's user; the log hides none.",
-            hint="ALTER ROLE ... BYPASSRLS, or use capture='fingerprint'",
+            hint="ALTER ROLE ... BYPASSRLS, or use capture='fingerprint' with deletes='ignore'",
         )
-    key = _source_key(selection)
+
+
+def _refuse_keyless(connection: Connection, relation: Relation, selection: Selection) -> None:
+    table = relation.from_item
+    key = selection.source_key
     if not key:
         raise ConfigurationError(
             f"{table} has no key by which its changes could be merged.",
@@ -184,12 +189,6 @@ def _refuse_unfit(connection: Connection, relation: Relation, selection: Selecti
                 hint=f"ALTER TABLE {leaf} REPLICA IDENTITY "
                 f"{'DEFAULT' if set(key) <= set(_primary(relation)) else 'FULL'}",
             )
-
-
-def _source_key(selection: Selection) -> tuple[str, ...]:
-    """Return the key's names at the source."""
-    names = {column.column.name: column.source.name for column in selection.columns}
-    return tuple(names[name] for name in selection.schema.primary_key)
 
 
 def _primary(relation: Relation) -> tuple[str, ...]:
