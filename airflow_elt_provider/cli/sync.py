@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _OF_EXTRACTION: Final = (
     "source_table", "query", "path", "where", "cursor_column", "mode", "deletes", "primary_key", "interval",
-    "full_refresh", "columns", "exclude_columns", "parallelism", "max_quarantined_rows",
+    "full_refresh", "columns", "exclude_columns", "parallelism", "max_quarantined_rows", "file_format",
 )  # fmt: skip
 _OF_MERGING: Final = (
     "on_schema_drift", "max_delete_ratio", "min_deletes_for_ratio", "allow_empty", "table_options",
@@ -74,6 +74,7 @@ def add_journey(parser: argparse.ArgumentParser, *, stage: bool = True) -> None:
     )
     add("--rename", type=pair, action="append", default=[], metavar="OLD=NEW")
     add("--column-type", type=pair, action="append", default=[], metavar="NAME=TYPE")
+    add("--file-format", type=json_or_text, help='csv, jsonl, parquet, or a JSON object such as {"delimiter": ";"}')
     add(
         "--on-schema-drift",
         type=json_or_text,

@@ -116,11 +116,42 @@ class Wal:
             raise ConfigurationError(f"Wal(max_slot_lag={self.max_slot_lag!r}).", hint="give a number of bytes")
 
 
+@dataclass(frozen=True)
+class NewFiles:
+    """Read the files that are new or changed since the checkpoint, by the version that the store gives them.
+
+    :param settle: how long, as a ``timedelta`` or in seconds, a file must have lain as it is: younger ones are left to
+        the next load. For folders in which files are written under their final name; stores of objects show only
+        whole ones.
+    :param replaced: what becomes of a file that was loaded and has another version now: ``load`` it again, ``fail``, or
+        ``auto``: load it where a key makes its rows take the place of the old ones, and fail with mode ``append``.
+    """
+
+    settle: timedelta | float = 0
+    replaced: str = "auto"
+    name: ClassVar[str] = "new_files"
+    incremental: ClassVar[bool] = True
+    finds_deletes: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.settle_seconds < _CENTURY:
+            raise ConfigurationError(f"NewFiles(settle={self.settle!r}).", hint="give a positive span")
+        if self.replaced not in {"auto", "load", "fail"}:
+            raise ConfigurationError(f"NewFiles(replaced={self.replaced!r}).", hint="use 'auto', 'load' or 'fail'")
+
+    @property
+    def settle_seconds(self) -> float:
+        """The span in seconds."""
+        return self.settle.total_seconds() if isinstance(self.settle, timedelta) else float(self.settle)
+
+
 _MOST_ROWS = 1 << 20
 _SLOT = re.compile(r"[a-z0-9_]{1,63}")
 _CENTURY = 4e18  # no unit of ours reaches further; NaN and infinity fall out too
-Capture = Full | Cursor | Xmin | Fingerprint | Wal
-_PLAIN: dict[str, type[Full | Xmin | Fingerprint | Wal]] = {kind.name: kind for kind in (Full, Xmin, Fingerprint, Wal)}
+Capture = Full | Cursor | Xmin | Fingerprint | Wal | NewFiles
+_PLAIN: dict[str, type[Full | Xmin | Fingerprint | Wal | NewFiles]] = {
+    kind.name: kind for kind in (Full, Xmin, Fingerprint, Wal, NewFiles)
+}
 
 
 def parse_capture(value: str | Capture | dict[str, Any], cursor_column: str | None = None) -> Capture:

@@ -9,6 +9,7 @@ from typing import Any
 from airflow_elt_provider.core.capture import Capture, Cursor, Full
 from airflow_elt_provider.core.checks import Check
 from airflow_elt_provider.core.drift import DriftPolicy
+from airflow_elt_provider.core.file_format import FileFormat
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.system_columns import RESERVED
 from airflow_elt_provider.core.table_ref import TableRef
@@ -85,6 +86,7 @@ class Extraction:
     :param hash_columns: source name -> id of the connection whose password is the key of its values' hashes.
     :param redact_columns: source name -> the text that takes the place of its values.
     :param max_quarantined_rows: how many rows that cannot be read may be set aside.
+    :param file_format: how the rows stand in the files of ``path``.
     :param dry_run: whether this is only to see what would be read: a capture then makes and moves nothing at the
         source (slots, publications). No part of what users type.
     """
@@ -109,6 +111,7 @@ class Extraction:
     redact_columns: Mapping[str, str] = field(default_factory=dict)
     max_quarantined_rows: int = 0
     dry_run: bool = field(default=False, repr=False)
+    file_format: FileFormat = field(default_factory=FileFormat)
 
     def __post_init__(self) -> None:
         refuse_limit(self.max_quarantined_rows)
@@ -127,9 +130,10 @@ class Extraction:
         return [
             (len(given) != 1, "give exactly one of source_table, query and path.",
              "name the table, the query or the files"),
-            (files and self.capture.incremental,
-             f"capture={self.capture.name!r} is not for files: all that match are read, whole.",
-             "use capture='full', and narrow the path"),
+            (files and self.capture.name not in {"full", "new_files"}, f"capture={self.capture.name!r} is not for files.",
+             "use capture='new_files', or 'full' to read all that match"),
+            (not files and self.capture.name == "new_files", "capture='new_files' is for files.", "give path='...'"),
+            (not files and self.file_format != FileFormat(), "file_format is for files.", "give path='...'"),
             (files and self.where is not None, "where is SQL, and files are read whole.",
              "leave where out; filter with a view of the target, or narrow the path"),
             (files and self.parallelism > 1, "files are read one after the other in this version.",
@@ -137,7 +141,7 @@ class Extraction:
             (replaces_part,
              f"mode='replace' with capture={self.capture.name!r} would throw away every row that did not change.",
              "use mode='merge', or capture='full', or (with a cursor) give an interval"),
-            (partial and not cursor and self.mode is WriteMode.APPEND,
+            (partial and not cursor and not files and self.mode is WriteMode.APPEND,
              f"mode='append' with capture={self.capture.name!r} would append a changed row a second time.",
              "use mode='merge' or 'history', or a cursor that only new rows move"),
             (self.capture.name in {"fingerprint", "wal"} and self.query is not None,

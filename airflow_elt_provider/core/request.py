@@ -8,6 +8,7 @@ from typing import Any, Final
 from airflow_elt_provider.core.capture import Capture, parse_capture
 from airflow_elt_provider.core.checks import parse_check
 from airflow_elt_provider.core.drift import DriftPolicy
+from airflow_elt_provider.core.file_format import FileFormat
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode, parse_deletes, parse_mode
 from airflow_elt_provider.core.plan import Extraction, Guards, Interval, Merging
 from airflow_elt_provider.core.table_ref import TableRef
@@ -39,6 +40,7 @@ def extraction(  # noqa: PLR0913 - one parameter each of SyncTableOperator
     hash_columns: Mapping[str, str] | None = None,
     redact_columns: Mapping[str, str] | Iterable[str] | str = (),
     max_quarantined_rows: int = 0,
+    file_format: str | Mapping[str, Any] | FileFormat | None = None,
 ) -> Extraction:
     """Return what to read. Parameters are those of ``SyncTableOperator``.
 
@@ -59,7 +61,7 @@ def extraction(  # noqa: PLR0913 - one parameter each of SyncTableOperator
         exclude_columns=names(exclude_columns, "exclude_columns"),
         rename=dict(rename or {}), column_types=dict(column_types or {}),
         parallelism=int(parallelism), hash_columns=dict(hash_columns or {}), redact_columns=redactions(redact_columns),
-        max_quarantined_rows=int(max_quarantined_rows),
+        max_quarantined_rows=int(max_quarantined_rows), file_format=FileFormat.parse(file_format),
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +64,10 @@ class CsvFile:
             if bad:
                 raise DataError(f"{self.name}: {what}.", hint=hint)
         return tuple(names)
+
+    def types(self) -> Mapping[str, pa.DataType]:
+        """CSV has no types."""
+        return {}
 
     def batches(
         self,

@@ -14,6 +14,7 @@ from airflow_elt_provider.operators._task import EltOperator
 
 if TYPE_CHECKING:
     from airflow_elt_provider.core.capture import Capture
+    from airflow_elt_provider.core.file_format import FileFormat
     from airflow_elt_provider.core.modes import DeleteMode, WriteMode
     from airflow_elt_provider.core.plan import Extraction
 
@@ -31,8 +32,8 @@ class ReadsSource(EltOperator):
     :param query: a SELECT instead of a table, or the name of a ``.sql`` file. (templated)
     :param path: files instead of a table, e.g. ``s3://bucket/original-data/*.csv``. (templated)
     :param where: an extra predicate in the source's SQL. (templated)
-    :param capture: how changes are found: ``full``, ``cursor``, ``xmin``, ``fingerprint``, ``wal``, or a value such as
-        ``Cursor("updated_at")``; default ``cursor`` where ``cursor_column`` is given, else ``full``.
+    :param capture: how changes are found: ``full``, ``cursor``, ``xmin``, ``fingerprint``, ``wal``, or ``new_files`` for
+        a ``path``, or a value such as ``Cursor("updated_at")``; default ``cursor`` where ``cursor_column`` is given, else ``full``.
     :param cursor_column: shorthand for ``Cursor(...)``.
     :param mode: what a merge does with the rows: ``merge``, ``append``, ``replace`` or ``history``.
     :param deletes: what becomes of target rows that are gone from the source: ``ignore``, ``soft`` or ``hard``.
@@ -46,6 +47,8 @@ class ReadsSource(EltOperator):
     :param redact_columns: source columns whose values become ``***``, or a mapping from column to another text.
     :param rename: source name -> name in the target.
     :param column_types: source name -> type, e.g. ``{"amount": "decimal(18,4)"}``.
+    :param file_format: how the rows stand in the files of ``path``: ``csv``, ``jsonl``, ``parquet``, or a mapping such as
+        ``{"delimiter": ";", "charset": "cp932"}``; default: CSV in UTF-8, or what the names of the files say.
     :param parallelism: ranges of the table that are read at once, under one snapshot.
     :param stream: name of the checkpoint; default ``<source_conn_id>.<source_table>-><target_table>``.
     :param target_table: where the rows will go; here only for the stream's name. (templated)
@@ -74,6 +77,7 @@ class ReadsSource(EltOperator):
         redact_columns: Mapping[str, str] | Sequence[str] = (),
         rename: Mapping[str, str] | None = None,
         column_types: Mapping[str, str] | None = None,
+        file_format: str | Mapping[str, Any] | FileFormat | None = None,
         parallelism: int = 1,
         stream: str | None = None,
         target_table: str | TableRef | None = None,
@@ -99,6 +103,7 @@ class ReadsSource(EltOperator):
         self.redact_columns = redact_columns
         self.rename = rename
         self.column_types = column_types
+        self.file_format = file_format
         self.parallelism = parallelism
         self.stream = stream
         self.target_table = str(target_table) if isinstance(target_table, TableRef) else target_table
@@ -161,6 +166,7 @@ class ReadsSource(EltOperator):
             redact_columns=self.redact_columns,
             rename=self.rename,
             column_types=self.column_types,
+            file_format=self.file_format,
             parallelism=self.parallelism,
             max_quarantined_rows=self.max_quarantined_rows,
         )
