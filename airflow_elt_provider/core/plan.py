@@ -130,7 +130,8 @@ class Extraction:
         return [
             (len(given) != 1, "give exactly one of source_table, query and path.",
              "name the table, the query or the files"),
-            (files and self.capture.name not in {"full", "new_files"}, f"capture={self.capture.name!r} is not for files.",
+            (files and self.capture.name not in {"full", "new_files"},
+             f"capture={self.capture.name!r} is not for files.",
              "use capture='new_files', or 'full' to read all that match"),
             (not files and self.capture.name == "new_files", "capture='new_files' is for files.", "give path='...'"),
             (not files and self.file_format != FileFormat(), "file_format is for files.", "give path='...'"),

@@ -32,8 +32,9 @@ class ReadsSource(EltOperator):
     :param query: a SELECT instead of a table, or the name of a ``.sql`` file. (templated)
     :param path: files instead of a table, e.g. ``s3://bucket/original-data/*.csv``. (templated)
     :param where: an extra predicate in the source's SQL. (templated)
-    :param capture: how changes are found: ``full``, ``cursor``, ``xmin``, ``fingerprint``, ``wal``, or ``new_files`` for
-        a ``path``, or a value such as ``Cursor("updated_at")``; default ``cursor`` where ``cursor_column`` is given, else ``full``.
+    :param capture: how changes are found: ``full``, ``cursor``, ``xmin``, ``fingerprint``, ``wal``, or (with ``path``)
+        ``new_files``, or a value such as ``Cursor("updated_at")``; default ``cursor`` where ``cursor_column`` is given,
+        else ``full``.
     :param cursor_column: shorthand for ``Cursor(...)``.
     :param mode: what a merge does with the rows: ``merge``, ``append``, ``replace`` or ``history``.
     :param deletes: what becomes of target rows that are gone from the source: ``ignore``, ``soft`` or ``hard``.
@@ -47,8 +48,8 @@ class ReadsSource(EltOperator):
     :param redact_columns: source columns whose values become ``***``, or a mapping from column to another text.
     :param rename: source name -> name in the target.
     :param column_types: source name -> type, e.g. ``{"amount": "decimal(18,4)"}``.
-    :param file_format: how the rows stand in the files of ``path``: ``csv``, ``jsonl``, ``parquet``, or a mapping such as
-        ``{"delimiter": ";", "charset": "cp932"}``; default: CSV in UTF-8, or what the names of the files say.
+    :param file_format: how the rows stand in the files of ``path``: ``csv``, ``jsonl``, ``parquet``, or a mapping such
+        as ``{"delimiter": ";", "charset": "cp932"}``; default: CSV in UTF-8, or what the names of the files say.
     :param parallelism: ranges of the table that are read at once, under one snapshot.
     :param stream: name of the checkpoint; default ``<source_conn_id>.<source_table>-><target_table>``.
     :param target_table: where the rows will go; here only for the stream's name. (templated)
