@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
 from typing import Any, Final
 
 from airflow_elt_provider.errors import ConfigurationError
@@ -17,6 +19,13 @@ _SUFFIXES: Final = {
 }  # fmt: skip
 _PACKED: Final = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 TAB: Final = "\t"
+_KINDS: Final[dict[str, type]] = {
+    "type": str, "compression": str, "charset": str, "delimiter": str, "quote": str, "escape": str, "comment": str,
+    "header": bool, "quoted_nulls": bool, "trim": bool, "skip_lines": int, "columns": tuple, "null_values": tuple,
+    "time_formats": Mapping,
+}  # fmt: skip
+_YEARS: Final = ("%Y", "%y", "%G", "%c", "%x")
+_DATES: Final = re.compile(r"%[mdbBjUuVWaAwz]")
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class FileFormat:
     :param quote: the character around fields; "" for none.
     :param escape: the character before one that is to be taken as it is; "" where a quote in quotes is doubled.
     :param header: whether the first row names the columns.
-    :param columns: the names of the columns where no row does.
+    :param columns: the names of the columns where no row does; of JSON lines the keys that are read.
     :param skip_lines: lines before the header, or the first row, that mean nothing.
     :param null_values: texts that stand for NULL where they are not quoted.
     :param quoted_nulls: whether they stand for NULL even where they are quoted.
@@ -64,6 +73,8 @@ class FileFormat:
         long = [f"{name}={sign!r}" for name, sign in signs.items() if len(sign) > 1 or sign in {"\r", "\n", "\0"}]
         same = [sign for sign in signs.values() if sign and list(signs.values()).count(sign) > 1]
         doubled = self.escape and self.escape == self.quote
+        twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
+        clocks = next((text for text in self.time_formats.values() if not _is_clock(text)), "")
         return [
             (self.type not in TYPES, f"type={self.type!r} is unknown", f"use one of {', '.join(TYPES)}"),
             (self.compression not in COMPRESSIONS, f"compression={self.compression!r} is unknown",
@@ -73,9 +84,13 @@ class FileFormat:
             (bool(long), f"{', '.join(long)} is not one character", "give one, or leave it out"),
             (bool(same) and not doubled, f"{same[:1]} is used twice", "give different characters"),
             (self.skip_lines < 0, f"skip_lines={self.skip_lines} is no number of lines", "give 0 or more"),
-            (not self.header and not self.columns and self.type != "parquet",
+            (bool(twice), f"columns={twice} are named twice", "give columns different names"),
+            (bool(clocks), f"time_formats={dict(self.time_formats)!r}: {clocks} is no format",
+             "as datetime.strptime has it, with a year in dates, %z for zones: %d.%m.%Y %H:%M:%S"),
+            (not self.header and not self.columns and self.type in {"auto", "csv"},
              "header is False, and nothing names the columns", "name them: columns=[...]"),
-            (self.header and bool(self.columns), "both a header and columns name the columns",
+            (self.header and bool(self.columns) and self.type in {"auto", "csv"},
+             "both a header and columns name the columns",
              "leave columns out (rename= renames), or say header=False; skip_lines=1 skips a header"),
         ]  # fmt: skip
 
@@ -96,6 +111,13 @@ class FileFormat:
         for name in ("columns", "null_values"):
             if name in given:
                 given[name] = (given[name],) if isinstance(given[name], str) else tuple(given[name])
+        for name, kinds in _KINDS.items():
+            if name in given and (
+                not isinstance(given[name], kinds) or isinstance(given[name], bool) != (kinds is bool)
+            ):
+                raise ConfigurationError(
+                    f"file_format: {name}={given[name]!r}.", hint=f"give a {kinds.__name__} (see {cls.__name__})"
+                )
         return cls(**given)
 
     def of(self, name: str) -> FileFormat:
@@ -130,3 +152,16 @@ def _is_charset(name: str) -> bool:
         return bool(codecs.lookup(name)._is_text_encoding)  # noqa: SLF001 - hex and the like are codecs, too
     except LookupError:
         return False
+
+
+def _is_clock(text: object) -> bool:
+    """Whether ``strptime`` knows a format, and it loses nothing: a date has a year, and a zone more than a name."""
+    if not isinstance(text, str) or "%" not in text or "%Z" in text.replace("%%", ""):
+        return False
+    try:
+        datetime.strptime("", text)  # noqa: DTZ007 - only asked whether the format is one
+    except ValueError as error:
+        if "does not match" not in str(error):
+            return False
+    bare = text.replace("%%", "")
+    return any(year in bare for year in _YEARS) or not _DATES.search(bare)

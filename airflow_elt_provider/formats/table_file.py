@@ -10,7 +10,10 @@ import pyarrow as pa
 
 from airflow_elt_provider.core.file_format import FileFormat
 from airflow_elt_provider.core.quarantine import Quarantine
+from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.formats.csv import CsvFile
+from airflow_elt_provider.formats.jsonl import JsonLines
+from airflow_elt_provider.formats.parquet_table import ParquetTable
 
 
 class TableFile(Protocol):
@@ -47,7 +50,14 @@ def table_file(path: Path, name: str, file_format: FileFormat, hidden: Collectio
 
     :param name: what errors call it, and what tells the format where ``file_format`` leaves it open.
     :param hidden: columns whose values no error may show.
-    :raises ConfigurationError: when nothing says what it is.
+    :raises ConfigurationError: when nothing says what it is, or for a Parquet file in an archive.
     """
-    del file_format
-    return CsvFile(path, name, hidden)
+    form = file_format.of(name)
+    if form.type == "parquet":
+        if form.compression != "none":
+            raise ConfigurationError(
+                f"{name}: a Parquet file in {form.compression} cannot be read in place.",
+                hint="unpack it: Parquet compresses its columns by itself",
+            )
+        return ParquetTable(path, name, hidden)
+    return (JsonLines if form.type == "jsonl" else CsvFile)(path, name, hidden, form)

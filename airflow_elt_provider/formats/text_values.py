@@ -17,16 +17,21 @@ _BOOLEANS: Final = pa.array([*_FALSE, *_TRUE])
 _UUID: Final = r"^[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}$"
 
 
-def typed(texts: pa.Array[Any], kind: pa.DataType) -> pa.Array[Any]:
+def typed(
+    texts: pa.Array[Any], kind: pa.DataType, read: Callable[[pa.Array[Any]], pa.Array[Any]] | None = None
+) -> pa.Array[Any]:
     """Return the values that texts stand for; NULL stays NULL, and "" is NULL for every type but text.
 
     Spaces around a value count for text only.
 
+    :param read: for texts of a form of their own, instead of the usual one of the type.
     :raises pa.ArrowInvalid: when one stands for none.
     """
     if pa.types.is_string(kind):
         return texts
     texts = _without_blanks(texts)
+    if read:
+        return read(texts)
     try:
         return _read(texts, kind)
     except pa.ArrowInvalid:
