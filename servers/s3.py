@@ -52,6 +52,11 @@ class S3Server:
         return f"http://{LOOPBACK}:{self._front.port}"
 
     @property
+    def bare_url(self) -> str:
+        """Where moto itself is found, without faults, and without the front's share of this process's time."""
+        return f"http://{LOOPBACK}:{self._port.number}"
+
+    @property
     def requests(self) -> list[tuple[str, str]]:
         """Method and path of every request since the start, `/bucket/key`, in order of arrival."""
         return self._front.requests
@@ -105,6 +110,11 @@ class S3Server:
         }
         client: S3Client = boto3.client("s3", **{**own, **options})
         return client
+
+    def client_of(self, service: str) -> Any:
+        """Return a boto3 client of another of moto's services (`secretsmanager` ...)."""
+        keys = {"aws_access_key_id": self.access_key, "aws_secret_access_key": self.secret_key}
+        return boto3.client(service, endpoint_url=self.endpoint_url, region_name=REGION, **keys)
 
     def create_bucket(self, name: str) -> str:
         """Create a bucket and return its name."""

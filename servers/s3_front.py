@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+from xml.sax.saxutils import escape
 
 from servers.http_front import CHUNK, HOP_BY_HOP, Asked, Exchange, Fault, HttpFront, Reply, When
 
@@ -45,7 +46,8 @@ class _Exchange(Exchange):
             self.wfile.write(data)
 
     def _refusal(self, fault: Fault, asked: Asked) -> Reply:
-        text = f"<Error><Code>{fault.code}</Code><Message>Injected for {asked.place}</Message></Error>"
+        said = escape(fault.message or f"Injected for {asked.place}")
+        text = f"<Error><Code>{fault.code}</Code><Message>{said}</Message></Error>"
         content = b"" if self.command == "HEAD" else text.encode()
         return Reply(fault.status, {"Content-Type": "application/xml"}, content)
 

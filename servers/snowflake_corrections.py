@@ -24,7 +24,7 @@ def correct() -> None:
 
 def corrected(expression: Any) -> Any:
     """Return a statement with what fakesnow would get wrong said in another way."""
-    return expression.transform(_text_of_field).transform(_json_as_it_is)
+    return expression.transform(_text_of_field).transform(_json_as_it_is).transform(_of_the_session)
 
 
 def _text_of_field(node: Any) -> Any:
@@ -40,6 +40,13 @@ def _json_as_it_is(node: Any) -> Any:
     if isinstance(node, exp.ParseJSON) and not node.args.get("safe"):
         return exp.cast(node.this, exp.DataType.Type.JSON)
     return node
+
+
+def _of_the_session(node: Any) -> Any:
+    """CURRENT_WAREHOUSE() and CURRENT_ROLE(), which fakesnow does not know."""
+    name = node.name if isinstance(node, exp.Anonymous) else node.sql_name() if isinstance(node, exp.Func) else ""
+    known = {"CURRENT_WAREHOUSE": "LOADING", "CURRENT_ROLE": "SYSADMIN"}.get(name.upper())
+    return exp.Literal.string(known) if known else node
 
 
 def _everywhere(node: Any) -> Any:

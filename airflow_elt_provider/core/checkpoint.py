@@ -45,10 +45,12 @@ class SnapshotPosition:
     :param epoch: identity of everything that makes row versions comparable: cluster, timeline, database, table files,
         server version. With another one nothing is known, and everything is compared by content, or read.
     :param xmin: 64-bit id of the oldest transaction that was not over then: what it and later ones wrote may be new.
-    :param by: what stands for a row's content: ``xmin`` (its version) or ``content`` (a hash).
+    :param by: what stands for a row's content: ``xmin`` (its version) or ``content`` (a hash); ``files`` where files
+        were compared by their versions, and not rows.
     :param buckets: how the buckets of the state file are told; None where there are none.
-    :param state: the buckets' fingerprints; None where there are none.
-    :param rows: how many rows there were.
+    :param state: the buckets' fingerprints, or the files that are merged; None where there are none.
+    :param rows: how many rows, or files, there were.
+    :param loads: of files: how many loads of this epoch found any, this one among them.
     """
 
     epoch: str
@@ -57,6 +59,7 @@ class SnapshotPosition:
     buckets: Buckets | None = None
     state: StateFile | None = None
     rows: int = 0
+    loads: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that :meth:`from_json` reads."""
@@ -121,10 +124,17 @@ class Position:
     meanings: Mapping[str, str] = field(default_factory=dict)
     masks: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing was there to be read yet."""
+        return self.capture == "new_files" and not (self.snapshot and self.snapshot.loads)
+
     def __str__(self) -> str:
         """The position as a person would write it; "" where there is nothing to write."""
         if self.log:
             return self.log.lsn
+        if self.snapshot and self.snapshot.by == "files":
+            return f"{self.snapshot.rows:,} files" if self.snapshot.rows else ""
         if self.snapshot:
             return f"xmin {self.snapshot.xmin}" if self.snapshot.xmin else ""
         return (self.cursor.value or "") if self.cursor else ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, ClassVar, Final, NamedTuple, NewType
 
-from airflow_elt_provider.core.load import Load
+from airflow_elt_provider.core.load import Load, Piece
 from airflow_elt_provider.core.schema import VERSION_START, Column
 from airflow_elt_provider.core.system_columns import VALID_FROM
 from airflow_elt_provider.core.table_ref import TableRef
@@ -87,6 +87,24 @@ class Dialect:
     def staging(self, load: Load) -> Sql:
         """Return a FROM item with the staged rows as they were ingested."""
         raise NotImplementedError
+
+    def staging_as_one(self, load: Load, name: Callable[[str], str]) -> Sql:
+        """Return a load's staging tables as one FROM item.
+
+        :param name: quotes the name of a staging table.
+        """
+        if not load.pieces:
+            return Sql(name(load.staging))
+        own, extras = self.columns(load.manifest.schema.names), self.staged_extras(load)
+        rows = [
+            f"SELECT {', '.join((own, *(self._extra(*extra, piece) for extra in extras)))} FROM {name(piece.table)}"
+            for piece in load.pieces
+        ]
+        return Sql(f"({' UNION ALL '.join(rows)})")
+
+    def _extra(self, column: str, type_: str, piece: Piece) -> str:
+        own = self.quote(column)
+        return own if column in piece.extra else f"{self.cast('NULL', type_)} AS {own}"
 
     def staged_value(self, column: Column, *, exact: bool) -> str:
         """Return the expression over the staging row ``r`` that gives the column in its own type.

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from airflow_elt_provider.core.checks import RowCheck
-from airflow_elt_provider.core.manifest import Manifest, ManifestRef
+from airflow_elt_provider.core.in_place import LentFile
+from airflow_elt_provider.core.manifest import Manifest, ManifestRef, StagedFile
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.plan import Merging
 from airflow_elt_provider.core.quarantine import RefusedRow
 from airflow_elt_provider.core.table_ref import TableRef
+
+Lend: TypeAlias = Callable[[StagedFile], AbstractContextManager[LentFile]]
+"""Opens a file that is read where it lies."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,28 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def combined_load_id(load_ids: Iterable[str]) -> str:
+    """Return the id of the load that several make up, in whichever order they come."""
+    return _digest("combined", *sorted(load_ids))
+
+
 def new_nonce() -> str:
     """Return a name for one attempt, as 8 hex digits that no other attempt has."""
     return secrets.token_hex(4)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One of the staging tables of a load that was staged in several.
+
+    :param load_id: under which it was staged.
+    :param table: its name.
+    :param extra: the columns that it has besides the table's.
+    """
+
+    load_id: str
+    table: str
+    extra: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +87,8 @@ class Load:
     :param staging: name of this attempt's staging table, or "" where the destination reads the files in place.
     :param set_aside: writes rows that cannot be taken to a file beside the load and returns its URI; None where nobody
         is there to do it: then such rows fail the load.
+    :param lend: opens one of the load's external files; None where nobody can.
+    :param pieces: the staging tables of a load that was staged in several; ``staging`` is empty then.
     """
 
     manifest: Manifest
@@ -71,11 +97,23 @@ class Load:
     staging: str = ""
     nonce: str = field(default_factory=new_nonce)
     set_aside: Callable[[Sequence[RefusedRow]], str] | None = field(default=None, repr=False, compare=False)
+    pieces: tuple[Piece, ...] = ()
+    lend: Lend | None = field(default=None, repr=False, compare=False)
 
     @property
     def load_id(self) -> str:
         """The load's id."""
         return self.manifest.load_id
+
+    @property
+    def staging_tables(self) -> tuple[str, ...]:
+        """Names of the staging tables: mostly one, none where the files are read in place."""
+        return tuple(piece.table for piece in self.pieces) or ((self.staging,) if self.staging else ())
+
+    @property
+    def staged_by(self) -> tuple[str, ...]:
+        """Ids of the loads by which the staging tables are known."""
+        return tuple(dict.fromkeys(piece.load_id for piece in self.pieces)) or (self.load_id,)
 
     @property
     def target(self) -> TableRef:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from airflow_elt_provider.core.buckets import BucketKind, Buckets
 from airflow_elt_provider.core.checkpoint import Position
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
+from airflow_elt_provider.core.partition import Partition
 from airflow_elt_provider.core.plan import Interval
 from airflow_elt_provider.core.schema import EXTRA_COLUMNS, Column, TableSchema
 from airflow_elt_provider.core.system_columns import EXACT, OP
@@ -32,13 +33,37 @@ class Role(StrEnum):
     """buckets that changed, and the keys that are in them now, but for those among the upserts"""
     QUARANTINE = "quarantine"
     """rows that were set aside; never staged"""
+    EXTERNAL = "external"
+    """rows as they are now, in a customer's own file: read where it lies, and never deleted"""
+
+
+@dataclass(frozen=True)
+class InPlace:
+    """What has to be known of a file that is read where it lies.
+
+    :param version: what its store says of its content, see :class:`~airflow_elt_provider.core.protocols.StoredFile`.
+    :param columns: as named in the target, in the order of the file; its first row names them.
+    :param delimiter: between them.
+    :param compression: ``none`` or ``gzip``.
+    """
+
+    version: str
+    columns: tuple[str, ...]
+    delimiter: str = ","
+    compression: str = "none"
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> InPlace:
+        """Read what ``asdict`` made."""
+        return cls(**{**value, "columns": tuple(value["columns"])})
 
 
 @dataclass(frozen=True)
 class StagedFile:
     """One file of a load.
 
-    :param sha256: of the file's bytes, in hex.
+    :param sha256: of the file's bytes, in hex; "" for external ones.
+    :param rows: of external ones 0 until they were counted.
     :param extra: which of :data:`~airflow_elt_provider.core.schema.EXTRA_COLUMNS` the file has.
     """
 
@@ -48,6 +73,7 @@ class StagedFile:
     bytes: int
     role: Role = Role.UPSERT
     extra: tuple[str, ...] = ()
+    in_place: InPlace | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +134,8 @@ class Manifest:
     :param former_key: the key that the stream had so far, where it is known.
     :param cursor: name of the cursor column in the target, or "".
     :param plan: hash of the extraction's parameters; a manifest made with others is not reused.
+    :param partition: the range of keys that was read, where the others are in manifests of their own.
+    :param consistent: whether all rows are of one snapshot. Of several, the next load brings what moved meanwhile.
     """
 
     load_id: str
@@ -137,6 +165,8 @@ class Manifest:
     unchanged: tuple[tuple[str, ...], ...] = ()
     source_rows: int | None = None
     as_of: str = ""
+    partition: Partition | None = None
+    consistent: bool = True
 
     @property
     def rows(self) -> int:
@@ -150,12 +180,22 @@ class Manifest:
     @property
     def upserts(self) -> int:
         """Rows as they are now."""
-        return self.rows_of(Role.UPSERT)
+        return self.rows_of(Role.UPSERT, Role.EXTERNAL)
+
+    @property
+    def external(self) -> tuple[StagedFile, ...]:
+        """The customer's own files."""
+        return tuple(file for file in self.files if file.role is Role.EXTERNAL)
+
+    @property
+    def ours(self) -> tuple[StagedFile, ...]:
+        """The files that were written for this load."""
+        return tuple(file for file in (*self.files, *self.quarantine) if file.role is not Role.EXTERNAL)
 
     @property
     def changes(self) -> int:
         """Rows that are now, and keys that are gone: what a user calls extracted."""
-        return self.rows_of(Role.UPSERT, Role.DELETE)
+        return self.rows_of(Role.UPSERT, Role.EXTERNAL, Role.DELETE)
 
     @property
     def quarantined(self) -> int:
@@ -196,6 +236,7 @@ class Manifest:
     def changes_nothing(self) -> bool:
         """Whether merging would leave the target and the checkpoint as they are."""
         moves = self.base_version is not None and self.next_position != self.base_position
+        moves = moves and not self.next_position.is_blank
         takes_away = self.complete or self.interval is not None or self.replaces or self.backfill or self.full_refresh
         return not (self.rows or self.quarantine or moves or takes_away)
 
@@ -206,6 +247,7 @@ class Manifest:
             "base_position": self.base_position.to_json() if self.base_position else None,
             "backfill": dict(self.backfill), "renamed": dict(self.renamed),
             "source_facts": dict(self.source_facts), "v": FORMAT_VERSION,
+            "partition": self.partition.to_json() if self.partition else None,
         }  # fmt: skip
         return json.dumps(value, ensure_ascii=False, indent=1).encode()
 
@@ -234,13 +276,14 @@ class Manifest:
         for load_id in (value["load_id"], *value["replaces"]):
             if not _LOAD_ID.fullmatch(load_id):
                 raise ValueError(f"{load_id!r} is no load id")
-        buckets = value["buckets"]
+        buckets, partition = value["buckets"], value.get("partition")
         return cls(**{
             **value,
             "mode": WriteMode(value["mode"]), "deletes": DeleteMode(value["deletes"]),
             "files": _files(value["files"]), "quarantine": _files(value["quarantine"]),
             "schema": TableSchema.from_json(value["schema"]), "former_key": tuple(value.get("former_key", ())),
             "buckets": Buckets.from_json(buckets) if buckets else None,
+            "partition": Partition.from_json(partition) if partition else None,
             "unchanged": tuple(map(tuple, value["unchanged"])),
             "next_position": Position.from_json(value["next_position"]),
             "base_position": Position.from_json(base) if base else None,
@@ -249,7 +292,15 @@ class Manifest:
 
 
 def _files(values: list[dict[str, Any]]) -> tuple[StagedFile, ...]:
-    return tuple(StagedFile(**{**file, "role": Role(file["role"]), "extra": tuple(file["extra"])}) for file in values)
+    return tuple(map(_file, values))
+
+
+def _file(value: dict[str, Any]) -> StagedFile:
+    in_place = value.get("in_place")
+    return StagedFile(**{
+        **value, "role": Role(value["role"]), "extra": tuple(value["extra"]),
+        "in_place": InPlace.from_json(in_place) if in_place else None,
+    })  # fmt: skip
 
 
 _LOAD_ID: Final = re.compile("[0-9a-f]{32}")

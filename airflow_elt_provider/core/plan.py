@@ -11,6 +11,7 @@ from airflow_elt_provider.core.checks import Check
 from airflow_elt_provider.core.drift import DriftPolicy
 from airflow_elt_provider.core.file_format import FileFormat
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
+from airflow_elt_provider.core.partition import Partition
 from airflow_elt_provider.core.system_columns import RESERVED
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import ConfigurationError
@@ -87,6 +88,9 @@ class Extraction:
     :param redact_columns: source name -> the text that takes the place of its values.
     :param max_quarantined_rows: how many rows that cannot be read may be set aside.
     :param file_format: how the rows stand in the files of ``path``.
+    :param partition: the range of keys to read, where other tasks read the others; None for the whole table.
+    :param in_place: whether files may be left where they lie, for whoever loads them to read. No part of what users
+        type: it is so where one task has the source and a destination that can.
     :param dry_run: whether this is only to see what would be read: a capture then makes and moves nothing at the
         source (slots, publications). No part of what users type.
     """
@@ -111,7 +115,9 @@ class Extraction:
     redact_columns: Mapping[str, str] = field(default_factory=dict)
     max_quarantined_rows: int = 0
     dry_run: bool = field(default=False, repr=False)
+    in_place: bool = field(default=False, repr=False)
     file_format: FileFormat = field(default_factory=FileFormat)
+    partition: Partition | None = None
 
     def __post_init__(self) -> None:
         refuse_limit(self.max_quarantined_rows)

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
 from airflow_elt_provider.core.buckets import Buckets
 from airflow_elt_provider.core.checkpoint import Checkpoint, Position
 from airflow_elt_provider.core.drift import SchemaChange
-from airflow_elt_provider.core.load import Load
+from airflow_elt_provider.core.load import Lend, Load
+from airflow_elt_provider.core.manifest import StagedFile
 from airflow_elt_provider.core.plan import Extraction
 from airflow_elt_provider.core.quarantine import Quarantine
 from airflow_elt_provider.core.receipt import Receipt
@@ -38,6 +39,7 @@ class Capabilities:
     :param commit: how it commits.
     :param reads: schemes of the stages it can load from.
     :param table_options: what ``table_options`` may say when it creates a target.
+    :param in_place: whether it takes the bytes of a CSV file as they are, see :class:`ChangeSet`.
     :param remedy: of a ``guarded`` destination: the setting with which it would commit by transactions.
     """
 
@@ -45,13 +47,15 @@ class Capabilities:
     reads: frozenset[str]
     table_options: frozenset[str] = frozenset()
     remedy: str = ""
+    in_place: bool = False
 
 
 @dataclass(frozen=True)
 class Memory:
     """What a source is told of its own past, beside the position.
 
-    :param state: the content of the state file that the position names; None where there is none, or it is gone.
+    :param state: the content of the state file that the position names, or, for a run that repeats what it read, that
+        the checkpoint names; None where there is none, or it is gone.
     """
 
     state: bytes | None = None
@@ -129,6 +133,8 @@ class ChangeSet:
     :param quarantine: where the source puts rows that it cannot read; None where it knows no such thing.
     :param portions: of a whole table that is read bit by bit, in the place of ``streams``, ``outcome`` and
         ``source_rows``; None where it is read in one go.
+    :param in_place: files that need not be staged, of role ``external``; in the place of all streams.
+    :param lend: opens one of them; also after the context was left.
     :param facts: what a person would like to know of the source, for the manifest.
     :param notes: sentences for the log.
     """
@@ -152,6 +158,8 @@ class ChangeSet:
     quarantine: Quarantine | None = None
     renamed: Mapping[str, str] = field(default_factory=dict)
     portions: Portions | None = None
+    in_place: Sequence[StagedFile] = ()
+    lend: Lend | None = None
 
 
 class Source(Protocol):
@@ -184,12 +192,14 @@ class StoredFile:
 
     :param version: what another content of the same name would change, beside size and time; "" where the store has
         no such thing.
+    :param changed: since when it is as it is, by the store's clock, where ``modified`` can be set by anybody.
     """
 
     uri: str
     bytes: int
     modified: datetime
     version: str = ""
+    changed: datetime | None = None
 
 
 class Stage(Protocol):
@@ -229,6 +239,14 @@ class Stage(Protocol):
 
     def collect_garbage(self, older_than: timedelta) -> Sequence[str]:
         """Remove what killed tasks left unfinished (work folders, uploads; never files) and return the names."""
+
+
+@runtime_checkable
+class KeepsConnection(Protocol):
+    """A destination that need not log in anew for everything it is asked."""
+
+    def kept(self) -> AbstractContextManager[None]:
+        """Within the block, use one connection for what is done in quick succession."""
 
 
 class Destination(Protocol):

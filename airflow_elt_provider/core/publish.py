@@ -31,6 +31,10 @@ _EXCHANGE_SHARE: Final = 0.3
 """From this share of changed rows on, deleting all and inserting all is faster than updating (PostgreSQL 18)."""
 
 
+class BrokenKeyError(DataError):
+    """A staging table cannot become the target: its key is not unique, or NULL. It is the staging table again."""
+
+
 @runtime_checkable
 class MergingSession(Session, Protocol):
     """A transaction of a system that has MERGE."""
@@ -45,7 +49,7 @@ class Publication:
 
     :param types: column -> type of the target as it is now.
     :param changes: what :meth:`Destination.prepare` did to the target's schema.
-    :param adopt: where there is no target yet: makes the staging table the target.
+    :param adopt: where there is no target yet: makes the staging table the target, and builds its key.
     :param exchangeable: whether deleting and inserting a row again is as good as updating it: no foreign key points
         at the target, no trigger listens.
     :param writes: makes the statements.
@@ -79,7 +83,7 @@ class Publication:
 
     def _perform(self, plan: MergePlan) -> Counts:
         if self.adopt:
-            self.adopt()
+            self._adopt(self.adopt)
         counts = plan.counts
         for step in plan.steps:
             if step.effect is Effect.MERGED:
@@ -92,6 +96,13 @@ class Publication:
                 raise self.unexpected(step, rows)
             counts = counts.plus(step.effect, rows)
         return counts
+
+    def _adopt(self, adopt: Callable[[], None]) -> None:
+        try:
+            adopt()
+        except BrokenKeyError:
+            self._verify.broken_key()
+            raise
 
     # --- state ---
 
@@ -130,7 +141,7 @@ class Publication:
         return {
             "reached": str(manifest.next_position), "target": str(self.load.target), "mode": manifest.mode.value,
             "capture": manifest.next_position.capture, "started_at": manifest.created_at or None,
-            "bytes": manifest.size, "files": len(manifest.files),
+            "bytes": manifest.size, "files": len(manifest.files), "consistent": manifest.consistent,
             "lag_bytes": int(lag_bytes) if lag_bytes else None,
             "lag_seconds": float(lag_seconds) if lag_seconds else None,
         }  # fmt: skip
@@ -160,7 +171,8 @@ class Publication:
         """The questions, once target and rows were put to the test; about the rows that can be taken."""
         kind = self.writes.history_type if self.load.mode is WriteMode.HISTORY else self.writes.sql_type
         sql = kind(self.dialect, self.load, self.types)
-        verify = Verification(self.session, self.dialect, self.load, sql, self.changes)
+        builds_key = self.adopt is not None and self.load.mode is not WriteMode.APPEND
+        verify = Verification(self.session, self.dialect, self.load, sql, self.changes, builds_key)
         verify.target()
         return verify.tested()
 

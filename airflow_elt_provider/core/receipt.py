@@ -23,6 +23,7 @@ class Receipt:
     :param bytes: size of the staged files.
     :param files: how many they are.
     :param lag_bytes: how far the source's log was ahead of what was read, where there is one.
+    :param consistent: whether all rows that were merged are of one snapshot.
     :param lag_seconds: how long ago what was read last was committed, where there is a log.
     """
 
@@ -49,6 +50,7 @@ class Receipt:
     files: int = 0
     lag_bytes: int | None = None
     lag_seconds: float | None = None
+    consistent: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that :meth:`from_json` reads."""

@@ -26,13 +26,17 @@ _SHOWN: Final = 3
 
 @dataclass(frozen=True)
 class Verification:
-    """The questions of one load, each a query whose answer must be as expected."""
+    """The questions of one load, each a query whose answer must be as expected.
+
+    :param builds_key: whether the merge ends with building the target's key, which finds by itself what breaks it.
+    """
 
     session: Session
     dialect: Dialect
     load: Load
     sql: MergeSql
     changes: Sequence[SchemaChange]
+    builds_key: bool = False
 
     @property
     def types(self) -> Mapping[str, str]:
@@ -96,12 +100,17 @@ class Verification:
     def _count(self) -> None:
         staged = self.number(self.sql.count_staged)
         if staged != self.load.manifest.rows:
+            where = ", ".join(self.load.staging_tables) or self.load.manifest_ref.uri
             raise DataError(
-                f"{self.load.staging or self.load.manifest_ref.uri} has {staged:,} rows, the manifest lists "
-                f"{self.load.manifest.rows:,}.", hint="clear the load from its stage task on",
-            )  # fmt: skip
+                f"{where} has {staged:,} rows, the manifest lists {self.load.manifest.rows:,}.",
+                hint="clear the load from its stage task on",
+            )
 
     def _keys(self) -> list[Refusal]:
+        return [] if self.builds_key else self.broken_key()
+
+    def broken_key(self) -> list[Refusal]:
+        """Return the refusals of rows without a key of their own. :raises DataError: where none may be set aside."""
         if not (self.sql.key and self.sql.asks_key):
             return []
         key, problems = ", ".join(self.sql.key), self.sql.key_problems()

@@ -20,7 +20,8 @@ from airflow_elt_provider.core.masking import Masks
 from airflow_elt_provider.core.plan import Extraction, Interval
 from airflow_elt_provider.core.protocols import ChangeSet, Outcome, Source, Stage
 from airflow_elt_provider.core.secret import Secret
-from airflow_elt_provider.engine import state_files
+from airflow_elt_provider.engine import partitions, state_files
+from airflow_elt_provider.engine.in_place import InPlace
 from airflow_elt_provider.engine.parts import Parts, write_changes
 from airflow_elt_provider.engine.portions import PortionedLoad
 from airflow_elt_provider.engine.progress import Progress
@@ -45,6 +46,7 @@ class Extract:
 
     :param keys: connection id -> the key that ``hash_columns`` finds there. They are no part of the extraction, which
         may be logged.
+    :param in_place: takes note of a load whose files stay where they lie; None where all are to be staged.
     """
 
     extraction: Extraction
@@ -53,6 +55,7 @@ class Extract:
     stage: Stage
     state: StreamState | None
     keys: Mapping[str, Secret] = field(default_factory=dict)
+    in_place: InPlace | None = None
 
     @cached_property
     def masks(self) -> Masks:
@@ -82,21 +85,26 @@ class Extract:
         started = Progress(f"{self.extraction.stream}: extract")
         began = datetime.now(UTC).isoformat(timespec="milliseconds")
         start = starting_point(self.extraction, self.run, self.state)
+        partitions.refuse_overtaken(self.extraction, start)
         for conn_id in self.masks.weak:
             log.warning("%s: extract: the password of connection %r is a short key: who knows a value and its hash may "
                         "guess it", self.extraction.stream, conn_id)  # fmt: skip
-        number, known = self._newest_manifest()
-        if known and self._usable(known[0], start):
-            log.info("%s: extract: using %s of a former attempt", self.extraction.stream, known[1].uri)
-            return known[1]
+        number, former = (0, None) if self.in_place else self._former(start)
+        if former:
+            return former
         nonce = new_nonce()
-        memory = state_files.recall(self.stage, self.extraction.stream, start.since)
+        memory = state_files.recall(self.stage, self.extraction.stream, start.remembered)
         asked = self.masks.asked_of_source(self.extraction)
         since = replace(start.since, masks={}) if start.since else None  # masks are no business of the source's
         with self.source.changes(asked, since, start.until, memory) as given:
+            if self.in_place and not given.in_place:
+                number, former = self._former(start)
+                if former:
+                    return former
             for note in given.notes:
                 log.info("%s: extract: %s", self.extraction.stream, note)
             refuse_unusable(given.schema, self.extraction.mode, self.extraction.source)
+            partitions.refuse_undivided(self.extraction, given)
             self._refuse_masks(given)
             progress = Progress(f"{self.extraction.stream}: extract")
             changes, files, quarantine = self._written(given, nonce, progress, start)
@@ -109,6 +117,14 @@ class Extract:
         log.info("%s: extract: %s in %.2f s -> %s", self.extraction.stream, progress, seconds, ref.uri)
         return replace(ref, seconds=seconds)
 
+    def _former(self, start: Start) -> tuple[int, ManifestRef | None]:
+        """Return the number that the next manifest gets, and the manifest of a former attempt that will do."""
+        number, newest = self._newest_manifest()
+        if newest is None or not self._usable(newest[0], start):
+            return number, None
+        log.info("%s: extract: using %s of a former attempt", self.extraction.stream, newest[1].uri)
+        return number, newest[1]
+
     def _refuse_masks(self, given: ChangeSet) -> None:
         self.masks.refuse_key(given.schema, self.extraction)
         if self.state and self.state.checkpoint and not self.extraction.full_refresh:
@@ -119,6 +135,9 @@ class Extract:
     ) -> tuple[ChangeSet, tuple[StagedFile, ...], tuple[StagedFile, ...]]:
         """Write everything, and return the changes as they were written, their files, and those of rows set aside."""
         folder = f"{self.folder}/{nonce}"
+        if self.in_place and given.in_place:
+            self.in_place.lend = given.lend
+            return given, tuple(given.in_place), ()
         if given.portions:
             base = repr((self.plan, start.base_version, start.since, start.replaces))
             load = PortionedLoad(self.stage, self.folder, base, self.extraction.stream)
@@ -156,7 +175,8 @@ class Extract:
             backfill=changes.backfill, renamed=changes.renamed, former_key=self._former_key(), cursor=changes.cursor,
             full_refresh=extraction.full_refresh, plan=self.plan,
             buckets=changes.buckets, unchanged=tuple(changes.unchanged), source_rows=changes.source_rows,
-            as_of=changes.as_of, source_facts=changes.facts,
+            as_of=changes.as_of, source_facts=changes.facts, partition=extraction.partition,
+            consistent=not changes.portions,
         )  # fmt: skip
 
     def _former_key(self) -> tuple[str, ...]:
@@ -180,7 +200,7 @@ class Extract:
         except FileNotFoundError:
             return None
         manifest = Manifest.from_bytes(data, ManifestRef(uri))
-        return manifest, _reference(uri, data, manifest)
+        return manifest, reference_of(uri, data, manifest)
 
     def _usable(self, manifest: Manifest, start: Start) -> bool:
         current = (manifest.base_version, manifest.base_position, manifest.replaces)
@@ -192,7 +212,9 @@ class Extract:
 
     def _complete(self, manifest: Manifest) -> bool:
         """Whether all files are there in full."""
-        files = (*manifest.files, *manifest.quarantine)
+        if manifest.external:  # to list a customer's files again costs as much as to see whether they changed
+            return False
+        files = manifest.ours
         sizes = {file.uri: file.bytes for file in self.stage.list(self.folder)} if files else {}
         return all(sizes.get(file.uri) == file.bytes for file in files)
 
@@ -203,12 +225,15 @@ class Extract:
             if theirs and self._usable(theirs[0], start):
                 log.warning("%s: extract: a twin of this task was first; using %s", manifest.stream, theirs[1].uri)
                 used = {file.uri for file in theirs[0].files}  # portions may belong to both
-                mine = (file.uri for file in (*manifest.files, *manifest.quarantine))
+                mine = (file.uri for file in manifest.ours)
                 self.stage.delete([uri for uri in mine if uri not in used])
                 return theirs[1]
             number += 1
-        return _reference(f"{self.stage.root.rstrip('/')}/{self._path(number)}", data, manifest)
+        if self.in_place and manifest.external:
+            self.in_place.manifest = manifest
+        return reference_of(f"{self.stage.root.rstrip('/')}/{self._path(number)}", data, manifest)
 
 
-def _reference(uri: str, data: bytes, manifest: Manifest) -> ManifestRef:
+def reference_of(uri: str, data: bytes, manifest: Manifest) -> ManifestRef:
+    """Return the reference of a manifest that lies on the stage as these bytes."""
     return ManifestRef(uri, hashlib.sha256(data).hexdigest(), manifest.load_id, manifest.changes, manifest.size)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_elt_provider.core.checkpoint import Position
-from airflow_elt_provider.core.load import Load, StagingRef
+from airflow_elt_provider.core.load import Load, Piece, StagingRef
 from airflow_elt_provider.core.manifest import Manifest, ManifestRef
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.plan import Merging
@@ -30,7 +30,8 @@ class SyncResult:
     :param bytes_staged: size of the staged files.
     :param checkpoint: the position after the load, as a person would write it; None while there is none.
     :param seconds: per step.
-    :param schema: the load's columns, where the manifest was read; for lineage.
+    :param manifest: the load's, where it was read; for lineage.
+    :param consistent: whether all rows that were merged are of one snapshot; if not, the next run brings what moved.
     """
 
     load_id: str
@@ -46,6 +47,7 @@ class SyncResult:
     nulled: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     manifest: Manifest | None = None
+    consistent: bool = True
 
     @classmethod
     def of(
@@ -55,7 +57,7 @@ class SyncResult:
         return cls(
             receipt.load_id, receipt.stream, receipt.extracted, receipt.inserted, receipt.updated, receipt.deleted,
             receipt.quarantined, manifest.size if manifest else receipt.bytes, _spoken(receipt.position),
-            receipt.schema_changes, receipt.nulled, seconds or {}, manifest,
+            receipt.schema_changes, receipt.nulled, seconds or {}, manifest, receipt.consistent,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -64,7 +66,8 @@ class SyncResult:
             "load_id": self.load_id, "stream": self.stream, "extracted": self.extracted, "inserted": self.inserted,
             "updated": self.updated, "deleted": self.deleted, "quarantined": self.quarantined,
             "bytes_staged": self.bytes_staged, "checkpoint": self.checkpoint,
-            "schema_changes": list(self.schema_changes), "nulled": self.nulled, "seconds": self.seconds,
+            "schema_changes": list(self.schema_changes), "nulled": self.nulled, "consistent": self.consistent,
+            "seconds": self.seconds,
         }  # fmt: skip
 
 
@@ -119,7 +122,7 @@ def stage_load(ref: ManifestRef, target: TableRef, destination: Destination, sta
     """
     refuse_unreadable(stage, destination)
     started = Progress("stage")
-    manifest = _manifest(ref, destination, stage)
+    manifest = read_manifest(ref, destination, stage)
     seconds = {"extract": ref.seconds}
     if isinstance(manifest, Receipt):
         log.info("%s: stage: load %s is merged already", manifest.stream, manifest.load_id)
@@ -133,7 +136,7 @@ def stage_load(ref: ManifestRef, target: TableRef, destination: Destination, sta
     try:
         staging = destination.ingest(load, stage)
     except FileNotFoundError as error:
-        raise _gone(ref, error) from error
+        raise gone(ref, error) from error
     took = round(started.seconds, 3)
     where = staging or "read in place by merge"
     log.info("%s: stage: %s rows in %d files, %s, %.2f s", manifest.stream, f"{manifest.rows:,}", len(manifest.files),
@@ -149,10 +152,30 @@ def merge_load(staged: StagingRef, merging: Merging, destination: Destination, s
     """
     refuse_unreadable(stage, destination)
     refuse_options(merging, destination)
-    started = Progress("merge")
-    manifest = _manifest(staged.manifest, destination, stage)
+    manifest = read_manifest(staged.manifest, destination, stage)
     if isinstance(manifest, Receipt):
-        return _result(manifest, None, staged.seconds)
+        return told(manifest, None, staged.seconds)
+    if manifest.partition:
+        raise ConfigurationError(
+            f"{manifest.stream}: {staged.manifest.uri} is partition {manifest.partition} of its table.",
+            hint="give merge all of them: staged=[...], or the output of the mapped StageOperator",
+        )
+    return merge_manifest(staged, manifest, merging, destination, stage)
+
+
+def merge_manifest(
+    staged: StagingRef,
+    manifest: Manifest,
+    merging: Merging,
+    destination: Destination,
+    stage: Stage,
+    pieces: tuple[Piece, ...] = (),
+) -> SyncResult:
+    """Publish a staged load whose manifest is known; see :func:`merge_load`.
+
+    :param pieces: the staging tables, where there are several.
+    """
+    started = Progress("merge")
     refuse_unsafe(merging.target, manifest.mode, manifest.deletes, destination)
     _refuse_other_plan(manifest, merging)
     if manifest.changes_nothing:
@@ -162,15 +185,16 @@ def merge_load(staged: StagingRef, merging: Merging, destination: Destination, s
             manifest.load_id, manifest.stream, checkpoint=_spoken(manifest.next_position), manifest=manifest,
             seconds={**staged.seconds, "merge": round(started.seconds, 3)},
         )  # fmt: skip
-    staging = staged.staging or (destination.staged(manifest.load_id) if manifest.rows else None) or ""
+    looked_for = manifest.rows and not pieces
+    staging = staged.staging or (destination.staged(manifest.load_id) if looked_for else None) or ""
     folder = f"{stream_folder(manifest.stream)}/{manifest.load_id}"
     aside = SetAsideByMerge(stage, folder, manifest.stream)
-    load = Load(manifest, staged.manifest, merging, staging, set_aside=aside)
+    load = Load(manifest, staged.manifest, merging, staging, set_aside=aside, pieces=pieces)
     try:
         receipt = _commit(load, destination, stage)
     except FileNotFoundError as error:
-        raise _gone(staged.manifest, error) from error
-    return _result(receipt, manifest, {**staged.seconds, "merge": round(started.seconds, 3)})
+        raise gone(staged.manifest, error) from error
+    return told(receipt, manifest, {**staged.seconds, "merge": round(started.seconds, 3)})
 
 
 def _commit(load: Load, destination: Destination, stage: Stage) -> Receipt:
@@ -186,18 +210,29 @@ def _commit(load: Load, destination: Destination, stage: Stage) -> Receipt:
     return destination.commit(load, stage, changes)
 
 
-def _manifest(ref: ManifestRef, destination: Destination, stage: Stage) -> Manifest | Receipt:
+def read_manifest(ref: ManifestRef, destination: Destination, stage: Stage) -> Manifest | Receipt:
+    """Return a load's manifest; where it is gone, the receipt that makes it needless.
+
+    :raises DataError: when there is neither.
+    """
     try:
-        return Manifest.from_bytes(stage.read(ref.uri), ref)
+        manifest = Manifest.from_bytes(stage.read(ref.uri), ref)
+        if manifest.external:
+            raise ConfigurationError(
+                f"{ref.uri} lists files that were not staged, {manifest.external[0].uri} among them: only the task "
+                "that found them can load them.", hint="clear the SyncTableOperator, or extract with an ExtractOperator"
+            )  # fmt: skip
+        return manifest  # noqa: TRY300 - the refusal is none of what is caught
     except FileNotFoundError as error:
         load_id = ref.load_id or ref.uri.rstrip("/").split("/")[-2]
         receipt = destination.receipt(load_id)
         if receipt:
             return receipt
-        raise _gone(ref, error) from error
+        raise gone(ref, error) from error
 
 
-def _gone(ref: ManifestRef, error: FileNotFoundError) -> DataError:
+def gone(ref: ManifestRef, error: FileNotFoundError) -> DataError:
+    """Return the error for a load whose files are gone."""
     return DataError(
         f"{error.filename or error} of load {ref.load_id or ref.uri} is gone from the stage; the load was not merged.",
         hint="clear the load from its extract task on (stage files are kept for [elt] stage_retention)",
@@ -217,7 +252,8 @@ def _spoken(position: Position | None) -> str | None:
     return str(position or "") or None
 
 
-def _result(receipt: Receipt, manifest: Manifest | None, seconds: dict[str, float]) -> SyncResult:
+def told(receipt: Receipt, manifest: Manifest | None, seconds: dict[str, float]) -> SyncResult:
+    """Log what a load did, and return it."""
     log.info(
         "%s: merge: %s inserted, %s updated, %s deleted of %s staged (load %s)", receipt.stream,
         f"{receipt.inserted:,}", f"{receipt.updated:,}", f"{receipt.deleted:,}", f"{receipt.extracted:,}",

@@ -164,7 +164,7 @@ class Planning:
         masks = Masks.of(extraction, self.keys)
         state = StreamState.read(self.destination, extraction, self.run)
         start = starting_point(extraction, self.run, state)
-        memory = state_files.recall(self.stage, stream, start.since) if self.stage else Memory()
+        memory = state_files.recall(self.stage, stream, start.remembered) if self.stage else Memory()
         asked = replace(masks.asked_of_source(extraction), dry_run=True)
         with self.source.changes(asked, start.since, start.until, memory) as changes:
             refuse_unusable(changes.schema, extraction.mode, extraction.source)

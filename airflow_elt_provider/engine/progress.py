@@ -5,10 +5,27 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final, TypeAlias
 
 log = logging.getLogger(__name__)
 EVERY_SECONDS: Final = 5.0
+
+Listener: TypeAlias = "Callable[[Progress], None]"
+"""Called when a step begins and whenever it has done some work; from any thread, so it should only take a look."""
+_LISTENER: ContextVar[Listener | None] = ContextVar("elt_progress_listener", default=None)
+
+
+@contextmanager
+def heard_by(listener: Listener) -> Iterator[None]:
+    """Let somebody follow the steps that begin in this context: a terminal, who then says it instead of the log."""
+    token = _LISTENER.set(listener)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
 
 
 class Progress:
@@ -23,6 +40,9 @@ class Progress:
         self.bytes = 0
         self._started = self._said = time.monotonic()
         self._lock = threading.Lock()
+        self._listener = _LISTENER.get()
+        if self._listener:
+            self._listener(self)
 
     def add(self, rows: int, size: int) -> None:
         """Count some work done."""
@@ -30,7 +50,9 @@ class Progress:
             self.rows += rows
             self.bytes += size
             now = time.monotonic()
-            if now - self._said >= EVERY_SECONDS:
+            if self._listener:
+                self._listener(self)
+            elif now - self._said >= EVERY_SECONDS:
                 self._said = now
                 log.info("%s: %s so far", self.what, self)
 

@@ -39,12 +39,20 @@ class Start:
 
     :param until: read no further than this: a cleared run that later runs have overtaken repeats its own range.
     :param base_version: see :class:`airflow_elt_provider.core.manifest.Manifest`.
+    :param newest: the checkpoint's own position, where a cleared run repeats what it read: state files of its time may
+        be gone.
     """
 
     since: Position | None
     until: Position | None = None
     base_version: int | None = 0
     replaces: tuple[str, ...] = ()
+    newest: Position | None = None
+
+    @property
+    def remembered(self) -> Position | None:
+        """The position whose state file the source is told."""
+        return self.newest or self.since
 
 
 def starting_point(extraction: Extraction, run: RunIdentity, state: StreamState | None) -> Start:
@@ -76,5 +84,6 @@ def starting_point(extraction: Extraction, run: RunIdentity, state: StreamState 
 def _again(mine: list[Receipt], checkpoint: Checkpoint | None, version: int) -> Start:
     last, replaces = mine[-1], tuple(receipt.load_id for receipt in mine)
     if checkpoint and checkpoint.load_id == last.load_id:
-        return Start(last.base_position, base_version=version, replaces=replaces)
-    return Start(last.base_position, until=last.position, base_version=None, replaces=replaces)
+        return Start(last.base_position, base_version=version, replaces=replaces, newest=checkpoint.position)
+    newest = checkpoint.position if checkpoint else None
+    return Start(last.base_position, until=last.position, base_version=None, replaces=replaces, newest=newest)

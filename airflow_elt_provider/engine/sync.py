@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from airflow_elt_provider.core.in_place import NotInPlaceError
 from airflow_elt_provider.core.load import RunIdentity
 from airflow_elt_provider.core.plan import Extraction, Merging
-from airflow_elt_provider.core.protocols import Destination, Source, Stage
+from airflow_elt_provider.core.protocols import Destination, KeepsConnection, Source, Stage
 from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.core.table_ref import TableRef
+from airflow_elt_provider.engine import in_place
 from airflow_elt_provider.engine.extract import Extract
 from airflow_elt_provider.engine.merge import (
     SyncResult,
     merge_load,
+    merge_manifest,
     refuse_options,
     refuse_unreadable,
     refuse_unsafe,
@@ -54,6 +58,10 @@ class Sync:
 
         :raises StaleLoadError: when other loads of the same stream kept overtaking this one.
         """
+        with self.destination.kept() if isinstance(self.destination, KeepsConnection) else nullcontext():
+            return self._execute()
+
+    def _execute(self) -> SyncResult:
         refuse_unreadable(self.stage, self.destination)
         refuse_options(self.merging, self.destination)
         refuse_unsafe(self.merging.target, self.extraction.mode, self.extraction.deletes, self.destination)
@@ -65,16 +73,33 @@ class Sync:
             return SyncResult.of(known)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._once()
+                return self._directly() if in_place.may_be(*self._way) else self._once()
             except StaleLoadError as error:
                 if attempt == ATTEMPTS:
                     raise
                 log.warning("%s Extracting again.", error.message)
         raise AssertionError
 
-    def _once(self) -> SyncResult:
+    @property
+    def _way(self) -> tuple[Extraction, Merging, Destination]:
+        return self.extraction, self.merging, self.destination
+
+    def _directly(self) -> SyncResult:
+        """Load files from where they lie, where that can be, and stage them otherwise."""
+        load = in_place.InPlace()
+        try:
+            return self._once(load)
+        except NotInPlaceError as error:
+            log.info("%s: reading the files row by row: %s", self.extraction.stream, error.message)
+            return self._once()
+
+    def _once(self, load: in_place.InPlace | None = None) -> SyncResult:
         state = StreamState.read(self.destination, self.extraction, self.run)
-        ref = Extract(self.extraction, self.run, self.source, self.stage, state, self.keys).execute()
+        extraction = replace(self.extraction, in_place=load is not None)
+        ref = Extract(extraction, self.run, self.source, self.stage, state, self.keys, load).execute()
+        if load and load.manifest:
+            staged, manifest = load.stage(load.manifest, ref, self.merging, self.destination, self.stage)
+            return merge_manifest(staged, manifest, self.merging, self.destination, self.stage)
         staged = stage_load(ref, self.merging.target, self.destination, self.stage)
         return merge_load(staged, self.merging, self.destination, self.stage)
 

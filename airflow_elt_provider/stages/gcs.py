@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,7 @@ _PAUSES: Final = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds before each try of a conditional write that lost against an object which is gone again."""
 _KIND: Final = "application/octet-stream"
 _PIECE: Final = 1 << 20
+_STREAMED: Final = 8 << 20
 _CHECKSUM: Final = "crc32c"
 
 
@@ -183,6 +185,27 @@ class GcsStage:
                 self._bucket.blob(place.key).download_to_filename(str(copy), checksum=_CHECKSUM, **self._settings.call)
             yield copy
 
+    @contextlib.contextmanager
+    def stream(self, file: StoredFile) -> Iterator[_Reader]:
+        """Lend an object's bytes as they arrive, of the generation that was listed.
+
+        :raises FileNotFoundError: when that is gone.
+        """
+        place = GcsPlace(self._bucket_name, file.uri.removeprefix(f"gs://{self._bucket_name}/"))
+        call = {**self._settings.call, "raw_download": True, "if_generation_match": int(file.version)}
+        with contextlib.closing(self._bucket.blob(place.key).open("rb", chunk_size=_STREAMED, **call)) as body:
+            yield _Reader(body, place)
+
+    def read_range(self, file: StoredFile, start: int, length: int) -> bytes:
+        """Return some of an object's bytes; fewer at its end. :raises FileNotFoundError: when it is gone."""
+        if start >= file.bytes:
+            return b""
+        place = GcsPlace(self._bucket_name, file.uri.removeprefix(f"gs://{self._bucket_name}/"))
+        which: dict[str, Any] = {"start": start, "end": start + length - 1, "raw_download": True, "checksum": None}
+        with gcs_errors(place, GET):
+            data: bytes = self._bucket.blob(place.key).download_as_bytes(**which, **self._settings.call)
+            return data
+
     def exists(self, uri: str) -> bool:
         """Whether the object is there."""
         return self._writer(self._place_of(uri)) is not None
@@ -190,10 +213,13 @@ class GcsStage:
     def list(self, path: str = "") -> Iterator[StoredFile]:
         """List the objects below ``path`` in order of their keys."""
         place = self._place(safe_prefix(path))
+        yield from self._listed(place, prefix=f"{place.key}/" if place.key else None)
+
+    def _listed(self, place: GcsPlace, **which: str | None) -> Iterator[StoredFile]:
         with gcs_errors(place, LIST):
             blobs = self._client.list_blobs(
-                self._bucket, prefix=f"{place.key}/" if place.key else None,
-                fields="items(name,size,timeCreated,generation),nextPageToken", **self._settings.call,
+                self._bucket, fields="items(name,size,timeCreated,generation),nextPageToken", **which,
+                **self._settings.call,
             )  # fmt: skip
             for blob in blobs:
                 if not blob.name.endswith("/"):
@@ -201,6 +227,29 @@ class GcsStage:
                         f"gs://{self._bucket_name}/{blob.name}", blob.size, blob.time_created.astimezone(UTC),
                         str(blob.generation or ""),
                     )  # fmt: skip
+
+    # --- files of others ---
+
+    def find(self, prefix: str, *, deep: bool) -> Iterator[StoredFile]:
+        """List the objects whose name below the root begins with ``prefix``; with a slash behind it where ``deep``."""
+        whole = f"{self._prefix}/{prefix}" if self._prefix else prefix
+        place = GcsPlace(self._bucket_name, whole)
+        yield from self._listed(place, prefix=whole or None, delimiter=None if deep else "/")
+
+    def fetch_version(self, file: StoredFile, to: Path) -> Path:
+        """Copy an object as it was listed. :raises FileNotFoundError: when it is gone, or another by now."""
+        from google.api_core.exceptions import PreconditionFailed
+
+        place = GcsPlace(self._bucket_name, file.uri.removeprefix(f"gs://{self._bucket_name}/"))
+        which = {"if_generation_match": int(file.version)} if file.version else {}
+        try:
+            with gcs_errors(place, GET):
+                self._bucket.blob(place.key).download_to_filename(
+                    str(to), checksum=_CHECKSUM, **which, **self._settings.call
+                )
+        except PreconditionFailed as error:
+            raise FileNotFoundError(errno.ENOENT, "Changed since it was listed", place.uri) from error
+        return to
 
     # --- removing ---
 
@@ -252,6 +301,24 @@ class GcsStage:
 
     def _place_of(self, uri: str) -> GcsPlace:
         return self._place(object_key(uri, self.root))
+
+
+class _Reader:
+    """An object's bytes."""
+
+    def __init__(self, body: Any, place: GcsPlace) -> None:
+        self._body, self._place = body, place
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, not more than ``size``; b"" at the end."""
+        from google.api_core.exceptions import PreconditionFailed
+
+        try:
+            with gcs_errors(self._place, GET):
+                data: bytes = self._body.read(size)
+        except PreconditionFailed as error:
+            raise FileNotFoundError(errno.ENOENT, "Changed since it was listed", self._place.uri) from error
+        return data
 
 
 def checksum_of(path: Path) -> str:

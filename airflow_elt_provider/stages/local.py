@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 from uuid import uuid4
 
 from airflow_elt_provider.core.layout import WORK_PREFIX
@@ -139,6 +139,22 @@ class LocalStage:
             path.open("rb").close()
         yield path
 
+    @contextlib.contextmanager
+    def stream(self, file: StoredFile) -> Iterator[_Reader]:
+        """Lend a file's bytes, if it is as it was listed; also when it ends.
+
+        :raises FileNotFoundError: when it is not.
+        """
+        path = file_path(file.uri, self._folder)
+        with disk_errors(self._folder), path.open("rb") as body:
+            yield _Reader(body, path, file)
+
+    def read_range(self, file: StoredFile, start: int, length: int) -> bytes:
+        """Return some of a file's bytes; fewer at its end. :raises FileNotFoundError: when it is gone."""
+        with disk_errors(self._folder), file_path(file.uri, self._folder).open("rb") as body:
+            body.seek(start)
+            return body.read(length)
+
     def exists(self, uri: str) -> bool:
         """Whether the file is there."""
         path = file_path(uri, self._folder)
@@ -149,6 +165,24 @@ class LocalStage:
         """List the files below ``path`` by name, without work under way and symbolic links."""
         with disk_errors(self._folder):
             yield from _files(self._folder / safe_prefix(path))
+
+    # --- files of others ---
+
+    def find(self, prefix: str, *, deep: bool) -> Iterator[StoredFile]:
+        """List the files whose name below the root begins with ``prefix``; further down where ``deep``."""
+        folder, _, name = prefix.rpartition("/")
+        with disk_errors(self._folder):
+            yield from _files(self._folder / folder if folder else self._folder, name, deep=deep)
+
+    def fetch_version(self, file: StoredFile, to: Path) -> Path:
+        """Return the path of the file itself. :raises FileNotFoundError: when it is gone, or another by now."""
+        del to
+        path = file_path(file.uri, self._folder)
+        with disk_errors(self._folder):
+            path.open("rb").close()
+            if file_version(path.stat()) != file.version:
+                raise FileNotFoundError(errno.ENOENT, "Changed since it was listed", file.uri)
+        return path
 
     # --- removing ---
 
@@ -179,18 +213,50 @@ class LocalStage:
             return remove_dead(self._folder, older_than)
 
 
-def _files(folder: Path) -> Iterator[StoredFile]:
+class _Reader:
+    """The bytes of a file that stays as it was listed."""
+
+    def __init__(self, body: BinaryIO, path: Path, file: StoredFile) -> None:
+        self._body, self._path, self._file = body, path, file
+        self._refuse_change()
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, not more than ``size``; b"" at the end."""
+        data = self._body.read(size)
+        if not data:
+            self._refuse_change()
+        return data
+
+    def _refuse_change(self) -> None:
+        for about in (os.fstat(self._body.fileno()), self._path.stat()):
+            if file_version(about) != self._file.version:
+                raise FileNotFoundError(errno.ENOENT, "Changed since it was listed", self._file.uri)
+
+
+def file_version(about: os.stat_result) -> str:
+    """Return what any change of a file's content changes; the last of it, the time of change, nobody can set."""
+    return f"{about.st_ino}-{about.st_size}-{about.st_mtime_ns}-{about.st_ctime_ns}"
+
+
+def _files(folder: Path, prefix: str = "", *, deep: bool = True) -> Iterator[StoredFile]:
+    """List files; those of the folder itself, and its folders, only where their name begins with ``prefix``."""
     try:
         with os.scandir(folder) as entries:
-            ordered = sorted(entries, key=lambda entry: entry.name)
+            found = (entry for entry in entries if entry.name.startswith(prefix))
+            ordered = sorted(found, key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return
     for entry in ordered:
         if entry.name.startswith(WORK_PREFIX):
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _files(Path(entry.path))
+            if deep:
+                yield from _files(Path(entry.path))
         elif entry.is_file(follow_symlinks=False):
             with contextlib.suppress(FileNotFoundError):
-                about = entry.stat(follow_symlinks=False)
-                yield StoredFile(file_uri(Path(entry.path)), about.st_size, datetime.fromtimestamp(about.st_mtime, UTC))
+                yield _stored(Path(entry.path), entry.stat(follow_symlinks=False))
+
+
+def _stored(path: Path, about: os.stat_result) -> StoredFile:
+    modified, changed = (datetime.fromtimestamp(seconds, UTC) for seconds in (about.st_mtime, about.st_ctime))
+    return StoredFile(file_uri(path), about.st_size, modified, file_version(about), changed)

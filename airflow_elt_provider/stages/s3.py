@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,12 +17,14 @@ from airflow_elt_provider.core.layout import load_file
 from airflow_elt_provider.core.protocols import StoredFile
 from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import DataError, EltError, TransientError
+from airflow_elt_provider.stages.s3_download import download
 from airflow_elt_provider.stages.s3_errors import ObjectPlace, answered, s3_errors
 from airflow_elt_provider.stages.s3_settings import S3StageSettings
 from airflow_elt_provider.stages.uri import object_key, parse_stage_uri, safe_path, safe_prefix
 from airflow_elt_provider.stages.work_folders import remove_dead, work_folder
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
 _WRITER: Final = "elt-writer"
@@ -181,6 +184,38 @@ class S3Stage:
                 manager.download(self._bucket, place.key, str(copy), self._settings.everywhere).result()
             yield copy
 
+    @contextlib.contextmanager
+    def stream(self, file: StoredFile) -> Iterator[_Body]:
+        """Lend an object's bytes as they arrive, of the version that was listed.
+
+        :raises FileNotFoundError: when that is gone.
+        """
+        from botocore.exceptions import ClientError
+
+        place = ObjectPlace(self._bucket, file.uri.removeprefix(f"s3://{self._bucket}/"))
+        try:
+            with s3_errors(place):
+                answer = self._client.get_object(
+                    Bucket=self._bucket, Key=place.key, IfMatch=file.version, **self._settings.everywhere
+                )
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
+                raise
+            raise FileNotFoundError(errno.ENOENT, "Changed since it was listed", place.uri) from error
+        with contextlib.closing(answer["Body"]) as body:
+            yield _Body(body, place)
+
+    def read_range(self, file: StoredFile, start: int, length: int) -> bytes:
+        """Return some of an object's bytes; fewer at its end. :raises FileNotFoundError: when it is gone."""
+        if start >= file.bytes:
+            return b""
+        place = ObjectPlace(self._bucket, file.uri.removeprefix(f"s3://{self._bucket}/"))
+        which = f"bytes={start}-{start + length - 1}"
+        with s3_errors(place):
+            return self._client.get_object(
+                Bucket=self._bucket, Key=place.key, Range=which, **self._settings.everywhere
+            )["Body"].read()
+
     def exists(self, uri: str) -> bool:
         """Whether the object is there."""
         return self._writer(self._place_of(uri)) is not None
@@ -189,9 +224,11 @@ class S3Stage:
         """List the objects below ``path`` in order of their keys."""
         place = self._place(safe_prefix(path))
         prefix = f"{place.key}/" if place.key else ""
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=prefix, **self._settings.everywhere
-        )
+        yield from self._listed(place, Prefix=prefix)
+
+    def _listed(self, place: ObjectPlace, **which: Any) -> Iterator[StoredFile]:
+        asked = {"Bucket": self._bucket, **which, **self._settings.everywhere}
+        pages = self._client.get_paginator("list_objects_v2").paginate(**asked)
         with s3_errors(place):
             for page in pages:
                 for found in page.get("Contents", []):
@@ -202,6 +239,19 @@ class S3Stage:
                             found["LastModified"].astimezone(UTC),
                             found.get("ETag", ""),
                         )
+
+    # --- files of others ---
+
+    def find(self, prefix: str, *, deep: bool) -> Iterator[StoredFile]:
+        """List the objects whose key below the root begins with ``prefix``; with a slash behind it where ``deep``."""
+        whole = f"{self._prefix}/{prefix}" if self._prefix else prefix
+        yield from self._listed(ObjectPlace(self._bucket, whole), Prefix=whole, **({} if deep else {"Delimiter": "/"}))
+
+    def fetch_version(self, file: StoredFile, to: Path) -> Path:
+        """Copy an object as it was listed. :raises FileNotFoundError: when it is gone, or another by now."""
+        place = ObjectPlace(self._bucket, file.uri.removeprefix(f"s3://{self._bucket}/"))
+        download(self._client, place, file, to, self._settings)
+        return to
 
     # --- removing ---
 
@@ -291,6 +341,18 @@ class S3Stage:
 
     def _place_of(self, uri: str) -> ObjectPlace:
         return self._place(object_key(uri, self.root))
+
+
+class _Body:
+    """An object's bytes."""
+
+    def __init__(self, body: StreamingBody, place: ObjectPlace) -> None:
+        self._body, self._place = body, place
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, not more than ``size``; b"" at the end."""
+        with s3_errors(self._place):
+            return self._body.read(size)
 
 
 def _unless_there(params: dict[str, Any], **_: object) -> None:

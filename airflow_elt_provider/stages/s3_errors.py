@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -32,6 +33,14 @@ _SERVER_FAULT: Final = 500
 _NOT_IMPLEMENTED: Final = 501
 _RENEW: Final = "give the stage's connection a role to assume, or a new token"
 _REGION: Final = ("the bucket is in another region", "set region_name of the stage's connection")
+_OF_A_KEY: Final = re.compile(r"\bkms:|ciphertext refers to|customer master key|KMS key", re.IGNORECASE)
+_PLAIN_HTTP: Final = re.compile(r"secure connection|SecureTransport", re.IGNORECASE)
+_HTTPS: Final = "give the stage's connection an endpoint_url that begins with https://, or none"
+_EXPLICIT: Final = re.compile(r"explicit deny(?: in (?:an? )?([\w -]*policy))?", re.IGNORECASE)
+_CONDITIONS: Final = (
+    "have this worker's outbound address (aws:SourceIp) or VPC endpoint (aws:SourceVpce, with its endpoint_url in the "
+    "connection) let through, and go by https:// (aws:SecureTransport)"
+)
 _SIMPLE: Final[Mapping[str, tuple[str, str]]] = {
     "NoSuchBucket": ("the bucket does not exist", "create it, or correct the stage"),
     "InvalidAccessKeyId": ("the access key id is unknown", "correct the login of the stage's connection"),
@@ -101,8 +110,10 @@ def answered(error: ClientError, place: ObjectPlace) -> Exception | None:
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in _MISSING:
         return FileNotFoundError(errno.ENOENT, "No such object", place.uri)
-    if code.startswith("KMS.") or "kms:" in message:
-        return _key_refused(code, message, place)
+    if code.startswith("KMS.") or _OF_A_KEY.search(message):
+        return _key_refused(error, place)
+    if _PLAIN_HTTP.search(message):
+        return ConfigurationError(f"S3 refused {place.uri} over plain HTTP: {message}", hint=_HTTPS)
     if code in _DENIED:
         return _denied(error, message, place)
     if code in _THROTTLED or (status >= _SERVER_FAULT and status != _NOT_IMPLEMENTED):
@@ -130,15 +141,22 @@ def _denied(error: ClientError, message: str, place: ObjectPlace) -> Configurati
     if action == "s3:GetObject":
         bucket = place.arn("s3:ListBucket")
         hint += f", and s3:ListBucket on {bucket}, without which S3 denies files that are not there, too"
-    return ConfigurationError(
-        f"S3 denied {error.operation_name} of {place.uri}" + (f": {message}" if message else "."), hint=hint
-    )
+    explicit = _EXPLICIT.search(message)
+    what = f"S3 denied {error.operation_name} of {place.uri}" + (f": {message}" if message else ".")
+    if explicit:  # no permission helps against it
+        policy = explicit[1] or "policy"
+        return ConfigurationError(what, hint=f"a statement of the {policy} denies it: {_CONDITIONS}")
+    return ConfigurationError(what, hint=f"{hint}; where that is so, a Deny of the bucket's policy may be in the way: "
+                              f"{_CONDITIONS}")  # fmt: skip
 
 
-def _key_refused(code: str, message: str, place: ObjectPlace) -> ConfigurationError:
+def _key_refused(error: ClientError, place: ObjectPlace) -> ConfigurationError:
+    code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
+    reads = _ACTIONS.get(error.operation_name) == "s3:GetObject"
+    needed = "kms:Decrypt" if reads else "kms:GenerateDataKey and kms:Decrypt"
     return ConfigurationError(
         f"The KMS key of {place.uri} cannot be used: {code} {message}".rstrip(),
-        hint="allow kms:GenerateDataKey and kms:Decrypt on the key to the stage's connection, "
+        hint=f"allow {needed} on the key to the stage's connection, "
         "in its policy and in the key's own, and see that the key exists and is enabled",
     )
 

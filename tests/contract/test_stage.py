@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_elt_provider.connectors.files.direct import StreamsFiles
 from airflow_elt_provider.core.protocols import StoredFile
+from airflow_elt_provider.engine.doctor import examine_stage
 from airflow_elt_provider.engine.gc import collect
 from airflow_elt_provider.errors import ConfigurationError, DataError
 from tests.contract.candidates import STAGES
@@ -369,3 +371,25 @@ def test_manifests_go_before_what_they_list(stage: Stage, load: str) -> None:
     collect(recording, now=datetime.now(UTC) + timedelta(days=8))
     mine = [uri.rsplit(f"{load}/")[1] for uri in recording.deleted if load in uri]
     assert mine == ["manifest-1.json", "manifest-0.json", "0123abcd/part-0"]
+
+
+def test_the_doctor_finds_it_well_and_leaves_nothing(stage: Stage) -> None:
+    before = list(stage.list())
+    assert {finding.verdict for finding in examine_stage(stage)} == {"ok"}
+    assert list(stage.list()) == before
+
+
+def test_a_file_is_streamed_in_the_version_that_was_listed(stage: Stage, load: str) -> None:
+    assert isinstance(stage, StreamsFiles)
+    path = f"{load}/customers own.csv"
+    data = os.urandom(1 << 20) * 9
+    assert stage.put_if_absent(path, data)
+    (file,) = stage.list(load)
+    with stage.stream(file) as body:
+        assert b"".join(iter(lambda: body.read(700_000), b"")) == data
+    stage.delete([file.uri])
+    with pytest.raises(FileNotFoundError), stage.stream(file) as body:
+        body.read(1)
+    assert stage.put_if_absent(path, data[:-1] + b"x")
+    with pytest.raises(FileNotFoundError), stage.stream(file) as body:
+        body.read(1)

@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_elt_provider.connectors.files.settings import FilesSettings
+from airflow_elt_provider.connectors.files.source import FilesSource
 from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
 from airflow_elt_provider.connectors.postgres.source import PostgresSource
 from airflow_elt_provider.core.load import RunIdentity
 from airflow_elt_provider.core.request import extraction, merging
 from airflow_elt_provider.engine.sync import Sync
+from airflow_elt_provider.stages.local import LocalStage
 from tests.contract.faults import Fuse, FusedStage
 
 if TYPE_CHECKING:
@@ -94,6 +97,10 @@ class World:
             observe=self.fuse.tick if self.observe_source else None,
         )  # fmt: skip
 
+    def files(self) -> FilesSource:
+        """Return a source of files."""
+        return FilesSource(FilesSettings("files", "file", LocalStage))
+
     def stage(self) -> Stage:
         """Return the stage, with the fuse in it."""
         return FusedStage(self.destination.stage(self.folder), self.fuse)
@@ -105,13 +112,14 @@ class World:
         if "max_quarantined_rows" in into:
             parameters["max_quarantined_rows"] = into["max_quarantined_rows"]
         stream = parameters.pop("stream", f"{self.table}->{self.target}")
-        if "query" not in parameters:
+        if not {"query", "path"} & set(parameters):
             parameters.setdefault("source_table", self.table)
         mode = {name: parameters[name] for name in ("mode", "deletes") if name in parameters}
         return Sync(
             extraction(stream=stream, **parameters), merging(target_table=self.target, **mode, **into),
             RunIdentity("contract", run_id or uuid.uuid4().hex, task_id, generation=generation),
-            self.source(), self.stage(), self.destination.open(self.fuse.tick), keys,
+            self.files() if "path" in parameters else self.source(), self.stage(),
+            self.destination.open(self.fuse.tick), keys,
         )  # fmt: skip
 
     def sync(self, **parameters: Any) -> SyncResult:

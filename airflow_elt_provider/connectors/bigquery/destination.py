@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final, TypeVar
 
-from airflow_elt_provider.connectors.bigquery import catalog, names, options
+from airflow_elt_provider.connectors.bigquery import catalog, doctor, names, options
 from airflow_elt_provider.connectors.bigquery.comparing import BigQueryWords
 from airflow_elt_provider.connectors.bigquery.dialect import BigQueryDialect, checkpoints_table
 from airflow_elt_provider.connectors.bigquery.failures import MissingError
@@ -20,6 +20,7 @@ from airflow_elt_provider.connectors.bigquery.staging import Staging
 from airflow_elt_provider.core.checkpoint import Checkpoint
 from airflow_elt_provider.core.comparison import ComparedTable
 from airflow_elt_provider.core.comparison_sql import sql_table
+from airflow_elt_provider.core.doctor import Finding, Inquiry
 from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.evolve import Evolution, evolve
 from airflow_elt_provider.core.load import Load
@@ -62,6 +63,10 @@ class BigQueryDestination:
             of.project, of.dataset, of.state_dataset, json=of.json, fixed=target.fixed, key=target.table.key,
             filtered=target.filtered,
         )  # fmt: skip
+
+    def diagnose(self, inquiry: Inquiry) -> Iterator[Finding]:
+        """Check that jobs run, and look for the datasets."""
+        yield from doctor.examine(self._jobs, self._settings, inquiry)
 
     # --- state ---
 
@@ -178,8 +183,8 @@ class BigQueryDestination:
 
     def discard(self, load: Load) -> None:
         """Drop this attempt's staging table."""
-        if load.staging:
-            self._staging.drop([load.staging])
+        if load.staging_tables:
+            self._staging.drop(list(load.staging_tables))
 
     def collect_garbage(self, older_than: timedelta) -> Sequence[str]:
         """Drop staging tables of dead attempts and return their names; BigQuery itself drops them after a day."""
@@ -203,7 +208,7 @@ class BigQueryDestination:
         try:
             self.discard(load)
         except EltError as error:  # the merge is done; BigQuery drops the table tomorrow
-            log.info("%s stays: %s", load.staging, error.message)
+            log.info("%s stays: %s", ", ".join(load.staging_tables), error.message)
         return receipt
 
     # --- inside ---

@@ -137,8 +137,8 @@ class BigQueryDialect(Dialect):
 
     def staging(self, load: Load) -> Sql:
         """Return the load's staging table, or no rows of the same columns."""
-        if load.staging:
-            return self.state(load.staging)
+        if load.staging_tables:
+            return self.staging_as_one(load, self.state)
         nulls = (
             f"CAST(NULL AS {types.type_name(types.wire_type(column.type))}) AS {self.quote(column.name)}"
             for column in (*load.manifest.schema.columns, *load.manifest.extra_columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 from collections.abc import Callable, Sequence
@@ -84,7 +85,7 @@ class Merge:
             known = self.receipt()  # a twin may have merged it and dropped the staging table
             if known:
                 return known
-            if isinstance(error, MissingError) and self.load.staging and self.load.staging in error.message:
+            if isinstance(error, MissingError) and any(name in error.message for name in self.load.staging_tables):
                 raise _unstaged(self.load) from error
             raise
         receipt = publication.receipt(plan, plan.counts)
@@ -96,7 +97,7 @@ class Merge:
         script = Script.merging(
             self.dialect_of(None), publication.compare_and_set(), plan, receipt, load.manifest.stream
         )
-        job_id = f"elt_merge_{load.load_id}_{nonce_of(load.staging)}_{number}"
+        job_id = f"elt_merge_{load.load_id}_{_nonce(load)}_{number}"
         job: Job | None = None
         found = False
         try:
@@ -138,9 +139,17 @@ class Merge:
         return None
 
 
+def _nonce(load: Load) -> str:
+    """Return what tells these staging tables from those of another attempt."""
+    if not load.pieces:
+        return nonce_of(load.staging)
+    return hashlib.sha256(" ".join(load.staging_tables).encode()).hexdigest()[:8]
+
+
 def _unstaged(load: Load) -> DataError:
+    tables = ", ".join(load.staging_tables)
     return DataError(
-        f"Load {load.load_id} has no staging table {load.staging!r} (BigQuery drops them after a day).",
+        f"Load {load.load_id} has no staging table {tables!r} (BigQuery drops them after a day).",
         hint="clear the load from its stage task on",
     )
 
@@ -150,5 +159,5 @@ def refuse_unstaged(load: Load) -> None:
 
     :raises DataError: says how to get one.
     """
-    if load.manifest.rows and not load.staging:
+    if load.manifest.rows and not load.staging_tables:
         raise _unstaged(load)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Final, TypeVar
 
-from airflow_elt_provider.connectors.databricks import staging
+from airflow_elt_provider.connectors.databricks import doctor, staging
 from airflow_elt_provider.connectors.databricks.commit import Commit
 from airflow_elt_provider.connectors.databricks.comparing import DatabricksWords
 from airflow_elt_provider.connectors.databricks.dialect import OPTIONS, refuse_options
@@ -30,6 +30,7 @@ from airflow_elt_provider.core.checkpoint import Checkpoint
 from airflow_elt_provider.core.comparison import ComparedTable
 from airflow_elt_provider.core.comparison_sql import sql_table
 from airflow_elt_provider.core.dialect import Sql
+from airflow_elt_provider.core.doctor import Finding, Inquiry
 from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.evolve import Evolution, TargetTable, evolve
 from airflow_elt_provider.core.load import Load, new_nonce
@@ -65,6 +66,12 @@ class DatabricksDestination:
 
     def __repr__(self) -> str:
         return f"DatabricksDestination({str(self._warehouse.settings)!r})"
+
+    def diagnose(self, inquiry: Inquiry) -> Iterator[Finding]:
+        """Check that the SQL warehouse runs a statement."""
+        del inquiry
+        with self._warehouse.session("examining the warehouse") as session:
+            yield from doctor.examine(session)
 
     # --- state ---
 
@@ -188,7 +195,7 @@ class DatabricksDestination:
     def discard(self, load: Load) -> None:
         """Drop the load's staging tables: its receipt is there, no attempt needs them any more."""
         what = f"dropping the staging tables of load {load.load_id}"
-        self._ask(what, lambda session: _drop(session, staging.registered(session, load.load_id)), _NOTHING, _WRITE)
+        self._ask(what, lambda session: _drop(session, _registered(session, load)), _NOTHING, _WRITE)
 
     def collect_garbage(self, older_than: timedelta) -> Sequence[str]:
         """Drop staging tables of dead attempts and return their names."""
@@ -218,7 +225,7 @@ class DatabricksDestination:
         """
         del stage
         with self._warehouse.session(f"merging into {load.target}", _WRITE) as session:
-            if load.manifest.rows and not load.staging:
+            if load.manifest.rows and not load.staging_tables:
                 raise _unstaged(load)
             target = session.dialect.full_name(load.target)
             publication = lambda: _publication(session, load, changes)  # noqa: E731 - made anew at each attempt
@@ -228,10 +235,10 @@ class DatabricksDestination:
                 known = _receipt(session, load.load_id)  # a twin may have merged it and dropped the staging table
                 if known:
                     return known
-                if load.staging and load.staging not in staging.registered(session, load.load_id):
+                if not set(load.staging_tables) <= set(_registered(session, load)):
                     raise _unstaged(load) from error
                 raise
-            staging.drop(session, [load.staging] if load.staging else ())
+            staging.drop(session, load.staging_tables)
         return receipt
 
     def cancel(self) -> None:
@@ -277,9 +284,15 @@ def _drop(session: DatabricksSession, names: Sequence[str]) -> Sequence[str]:
     return names
 
 
+def _registered(session: DatabricksSession, load: Load) -> list[str]:
+    """Return the complete staging tables of all loads that a load is made of."""
+    return [name for load_id in load.staged_by for name in staging.registered(session, load_id)]
+
+
 def _unstaged(load: Load) -> DataError:
+    tables = ", ".join(load.staging_tables)
     return DataError(
-        f"Load {load.load_id} has no staging table {load.staging!r} (they are dropped after a day).",
+        f"Load {load.load_id} has no staging table {tables!r} (they are dropped after a day).",
         hint="clear the load from its stage task on",
     )
 

@@ -85,8 +85,8 @@ class DatabricksDialect(Dialect):
 
     def staging(self, load: Load) -> Sql:
         """Return the load's staging table, or no rows of the same columns."""
-        if load.staging:
-            return self.state(load.staging)
+        if load.staging_tables:
+            return self.staging_as_one(load, self.state)
         nulls = ", ".join(f"CAST(NULL AS {type_}) AS {quoted(name)}" for name, type_ in self.staging_columns(load))
         return Sql(f"(SELECT {nulls} WHERE false)")
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
+from airflow_elt_provider.connectors.duckdb import doctor
 from airflow_elt_provider.connectors.duckdb.comparing import DuckdbWords
 from airflow_elt_provider.connectors.duckdb.dialect import DuckdbDialect
 from airflow_elt_provider.connectors.duckdb.session import DuckdbFile, DuckdbSession, Observe
@@ -15,6 +16,7 @@ from airflow_elt_provider.core.checkpoint import Checkpoint
 from airflow_elt_provider.core.comparison import ComparedTable
 from airflow_elt_provider.core.comparison_sql import no_target, sql_table
 from airflow_elt_provider.core.dialect import Sql
+from airflow_elt_provider.core.doctor import Finding, Inquiry
 from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.evolve import Evolution, TargetTable, evolve
 from airflow_elt_provider.core.load import Load
@@ -54,6 +56,11 @@ class DuckdbDestination:
 
     def __repr__(self) -> str:
         return f"DuckdbDestination({str(self._file.path)!r})"
+
+    def diagnose(self, inquiry: Inquiry) -> Iterator[Finding]:
+        """Check folder and file."""
+        del inquiry  # who may write to the file may write to every table
+        yield from doctor.examine(self._file.path, lambda: self._file.session("examining the file"))
 
     # --- state ---
 

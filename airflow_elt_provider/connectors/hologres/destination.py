@@ -12,6 +12,7 @@ from typing import Final
 import psycopg2
 from psycopg2 import errors
 
+from airflow_elt_provider.connectors.hologres import doctor
 from airflow_elt_provider.connectors.hologres.comparing import HologresWords
 from airflow_elt_provider.connectors.hologres.dialect import RECEIPTS, STAGING, SYNC_LOG, HologresDialect
 from airflow_elt_provider.connectors.hologres.guarded import GuardedMerge, roll_forward
@@ -28,6 +29,7 @@ from airflow_elt_provider.connectors.postgres.session import Observe
 from airflow_elt_provider.core.checkpoint import Checkpoint
 from airflow_elt_provider.core.comparison_words import ComparisonWords
 from airflow_elt_provider.core.dialect import Sql
+from airflow_elt_provider.core.doctor import Finding, Inquiry
 from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.evolve import Evolution, own_columns, target_key
 from airflow_elt_provider.core.load import Load
@@ -66,12 +68,18 @@ class HologresDestination(PostgresDestination):
     def capabilities(self) -> Capabilities:
         """What it can do; asks the instance, once, where the connection does not say."""
         commit = Commit.TRANSACTION if self._server.has_transactions() else Commit.GUARDED
-        return replace(super().capabilities, commit=commit, table_options=KNOWN, remedy=_REMEDY)
+        # Its COPY reads CSV, but is not known to have FORCE_NULL: a quoted empty field of a number is an error without.
+        return replace(super().capabilities, commit=commit, table_options=KNOWN, remedy=_REMEDY, in_place=False)
 
     def dialect(self, session: PostgresSession) -> HologresDialect:
         """Return the dialect of the instance."""
         guarded = not self._server.transactional(session)
         return HologresDialect(self._server.version(session), self._server.holo.timestamptz, guarded=guarded)
+
+    def diagnose(self, inquiry: Inquiry) -> Iterator[Finding]:
+        """Check that the instance lets us in, and how it commits."""
+        del inquiry
+        yield from doctor.examine(self._server)
 
     # --- state ---
 
@@ -186,7 +194,7 @@ class HologresDestination(PostgresDestination):
                 return receipt
             receipt = self._merge(_hologres(session), load, changes)
         try:
-            staging.drop(session, dialect, staging.registered(session, dialect, load.load_id))
+            staging.drop(session, dialect, staging.of_load(session, dialect, load))
         except psycopg2.Error as error:  # the load is merged; a later one drops what is left
             log.info("%s: its staging table stays: %s", load.manifest.stream, " ".join(str(error).split()))
         return receipt

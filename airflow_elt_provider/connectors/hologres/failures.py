@@ -20,7 +20,13 @@ _LOGIN: Final = (
     "disabled; or BASIC$name and that user's password"
 )
 _CONNECT: Final[tuple[tuple[str, str], ...]] = (
-    (r"white ?-?list|ip (address )?.*(not allowed|denied|forbidden)", _WHITELIST),
+    (r"white ?-?list|allow ?-?list|ip (address )?.*(not allowed|denied|forbidden)|pg_hba\.conf rejects", _WHITELIST),
+    (r"server does not support SSL",
+     ("switch TLS on for the instance (HoloWeb, Security Center, or the console's instance details), or, in a VPC, set "
+      "sslmode=disable in the connection's extra")),
+    (r"pg_hba\.conf.*(no encryption|SSL off)",
+     ("the instance wants TLS: set sslmode=require, or verify-full with sslrootcert, in the connection's extra; if "
+      f"that is set, {_WHITELIST}")),
     (r"role .* does not exist",
      "add the RAM user to the instance (HoloWeb, Security Center, User Management), or check the AccessKey id"),
     (r"password authentication failed", _LOGIN),

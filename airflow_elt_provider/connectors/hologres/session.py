@@ -111,6 +111,11 @@ class HologresServer(PostgresServer):
         self._version: Version | None = None
 
     @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep none: a session sets what the next one may not want."""
+        yield
+
+    @contextmanager
     def session(self, what: str, privilege: str = "SELECT") -> Iterator[HologresSession]:
         """Open a connection; see the class of the session."""
         with explained(what), super().session(what, privilege) as session:

@@ -6,12 +6,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
-from airflow_elt_provider.connectors.mysql import session, snapshot
+from airflow_elt_provider.connectors.mysql import doctor, session, snapshot
 from airflow_elt_provider.connectors.mysql.names import meant
 from airflow_elt_provider.connectors.mysql.reading import Reading
 from airflow_elt_provider.connectors.mysql.session import MySqlSession
 from airflow_elt_provider.connectors.mysql.settings import MySqlSettings
 from airflow_elt_provider.core.checkpoint import Position
+from airflow_elt_provider.core.doctor import Finding, Inquiry
 from airflow_elt_provider.core.plan import Extraction
 from airflow_elt_provider.core.protocols import ChangeSet, Memory
 from airflow_elt_provider.core.table_ref import TableRef
@@ -65,6 +66,10 @@ class MySqlSource:
                 raise TransientError(f"Reading {extraction.source}: cancelled.", hint="clear the task to run it again")
             with reading.stream(self._cancel_one) as batches:
                 yield reading.change_set([batches] if reading.predicates else [])
+
+    def diagnose(self, inquiry: Inquiry) -> Iterator[Finding]:
+        """Check connection, tables and captures; changes nothing."""
+        return doctor.readable(self._session, inquiry)
 
     def tables(self, schema: str) -> Sequence[TableRef]:
         """List the tables of a database, by name.

@@ -25,20 +25,19 @@ _HEX: Final = r"\\x"
 
 
 class CopyFeed:
-    """A file to read for psycopg2's ``copy_expert``: renders batches as text in a thread of its own.
+    """A file to read for psycopg2's ``copy_expert``: its pieces are made in a thread of their own.
 
-    When rendering fails, reading raises, and psycopg2 makes the server give the COPY up: it never ends early.
+    When that fails, reading raises, and psycopg2 makes the server give the COPY up: it never ends early.
 
-    :param batches: what to render.
-    :param columns: columns in the order of the COPY; one that a batch lacks is NULL.
+    :param pieces: what there is to read.
     :ivar error: what made reading fail: psycopg2 itself only tells the server.
     """
 
-    def __init__(self, batches: Iterator[pa.RecordBatch], columns: list[str]) -> None:
-        self._batches, self._columns = batches, columns
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
         self._ready: queue.Queue[bytes | BaseException] = queue.Queue(_AHEAD)
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._render, name="elt-copy", daemon=True)
+        self._thread = threading.Thread(target=self._make, name="elt-copy", daemon=True)
         self._ended = False
         self.error: BaseException | None = None
 
@@ -65,10 +64,10 @@ class CopyFeed:
         """Nobody calls this; psycopg2 takes only objects that have it."""
         raise NotImplementedError
 
-    def _render(self) -> None:
+    def _make(self) -> None:
         try:
-            for batch in self._batches:
-                if batch.num_rows and not self._offer(as_text(batch, self._columns)):
+            for piece in self._pieces:
+                if not self._offer(piece):
                     return
             self._offer(b"")
         except BaseException as error:  # noqa: BLE001 - it is raised again where the pieces are read
@@ -82,6 +81,16 @@ class CopyFeed:
                 continue
             return True
         return False
+
+
+def rendered(batches: Iterator[pa.RecordBatch], columns: list[str]) -> Iterator[bytes]:
+    """Render batches in COPY's text format.
+
+    :param columns: in the order of the COPY; one that a batch lacks is NULL.
+    """
+    for batch in batches:
+        if batch.num_rows:
+            yield as_text(batch, columns)
 
 
 def as_text(batch: pa.RecordBatch, columns: list[str]) -> bytes:

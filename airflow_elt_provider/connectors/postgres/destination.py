@@ -6,14 +6,14 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final, TypeVar
 
 from psycopg2 import errors
 
-from airflow_elt_provider.connectors.postgres import comparing
+from airflow_elt_provider.connectors.postgres import comparing, destination_doctor, doctor
 from airflow_elt_provider.connectors.postgres import destination_catalog as catalog
 from airflow_elt_provider.connectors.postgres import destination_staging as staging
 from airflow_elt_provider.connectors.postgres.destination_session import PostgresServer, PostgresSession
@@ -25,6 +25,7 @@ from airflow_elt_provider.core.checkpoint import Checkpoint
 from airflow_elt_provider.core.comparison import ComparedTable
 from airflow_elt_provider.core.comparison_words import ComparisonWords
 from airflow_elt_provider.core.dialect import Sql
+from airflow_elt_provider.core.doctor import Finding, Inquiry
 from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.evolve import Evolution, evolve
 from airflow_elt_provider.core.load import Load
@@ -46,7 +47,7 @@ log = logging.getLogger(__name__)
 
 DEAD_AFTER: Final = timedelta(days=1)
 """Age at which a staging table that no merge came for is dropped."""
-_CAPABILITIES: Final = Capabilities(Commit.TRANSACTION, frozenset({"file", "gs", "s3"}))
+_CAPABILITIES: Final = Capabilities(Commit.TRANSACTION, frozenset({"file", "gs", "s3"}), in_place=True)
 _PLANNER: Final = Sql(
     "SELECT pg_catalog.set_config('work_mem', '128MB', true), pg_catalog.set_config('random_page_cost', '1.1', true)"
 )
@@ -83,6 +84,16 @@ class PostgresDestination:
     def dialect(self, session: PostgresSession) -> PostgresDialect:
         """Return the dialect of the server."""
         return PostgresDialect(session.server_version)
+
+    def diagnose(self, inquiry: Inquiry) -> Iterator[Finding]:
+        """Check connection and privileges; changes nothing."""
+        with self._server.session("examining the server") as session:
+            yield from doctor.connected(session.connection, self._server.settings)
+            yield from destination_doctor.writable(session, inquiry)
+
+    def kept(self) -> AbstractContextManager[None]:
+        """Within the block, use one connection for what is done in quick succession."""
+        return self._server.kept()
 
     # --- state ---
 
@@ -196,7 +207,7 @@ class PostgresDestination:
         with self._state(f"dropping the staging tables of load {load.load_id}", _WRITE) as session:
             if session:
                 dialect = self.dialect(session)
-                staging.drop(session, dialect, staging.registered(session, dialect, load.load_id))
+                staging.drop(session, dialect, staging.of_load(session, dialect, load))
                 session.commit()
 
     def collect_garbage(self, older_than: timedelta) -> Sequence[str]:
@@ -249,7 +260,7 @@ class PostgresDestination:
             self._refuse_unstaged(session, load)
             session.query(_PLANNER)
             receipt = self._publication(session, _at(load, place), place, changes).run()
-        staging.drop(session, dialect, staging.registered(session, dialect, load.load_id))
+        staging.drop(session, dialect, staging.of_load(session, dialect, load))
         return receipt
 
     def _publication(
@@ -273,9 +284,10 @@ class PostgresDestination:
         session.query(f"SELECT pg_catalog.pg_advisory_xact_lock({number})")
 
     def _refuse_unstaged(self, session: PostgresSession, load: Load) -> None:
-        if load.manifest.rows and load.staging not in staging.registered(session, self.dialect(session), load.load_id):
+        wanted = set(load.staging_tables)
+        if load.manifest.rows and not (wanted and wanted <= set(staging.of_load(session, self.dialect(session), load))):
             raise DataError(
-                f"Load {load.load_id} has no staging table {load.staging!r} (they are dropped after a day).",
+                f"Load {load.load_id} has no staging table {', '.join(wanted)!r} (they are dropped after a day).",
                 hint="clear the load from its stage task on",
             )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +20,8 @@ from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
 from airflow_elt_provider.core.dialect import Sql
 
 _COPY_BYTES = 1 << 20
+_FRESH = 5.0
+"""Seconds for which a connection waits for the next session: firewalls and poolers cut what is idle for long."""
 
 
 class PostgresSession:
@@ -103,6 +107,22 @@ class PostgresServer:
         self._observe = observe or _see_nothing
         self._mutex = threading.Lock()
         self._open: set[Connection] = set()
+        self._spare: list[tuple[Connection, float]] | None = None
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Within the block, let a session have the connection of one that ended well a moment ago."""
+        if self._spare is not None:
+            yield
+            return
+        self._spare = []
+        try:
+            yield
+        finally:
+            with self._mutex:
+                spare, self._spare = self._spare, None
+            for connection, _ in spare:
+                connection.close()
 
     @contextmanager
     def session(self, what: str, privilege: str = "SELECT") -> Iterator[PostgresSession]:
@@ -111,15 +131,32 @@ class PostgresServer:
         :param what: what is being done, for messages.
         :param privilege: what to grant when the server denies permission on a table.
         """
-        connection = connect(self.settings)
+        connection = self._taken() or connect(self.settings)
+        ended = False
         try:
             with self._mutex:
                 self._open.add(connection)
             with translate(what, privilege=privilege):
                 yield self._begin(connection)
+            ended = self._spare is not None and _cleared(connection)
         finally:
             with self._mutex:
                 self._open.discard(connection)
+                if ended and self._spare is not None:
+                    self._spare.append((connection, time.monotonic()))
+                else:
+                    connection.close()
+
+    def _taken(self) -> Connection | None:
+        """Return a spare connection that is as good as new; what is not is closed."""
+        while True:
+            with self._mutex:
+                if not self._spare:
+                    return None
+                connection, since = self._spare.pop()
+            # A server that says something unasked says goodbye.
+            if time.monotonic() - since < _FRESH and not select.select([connection], [], [], 0)[0]:
+                return connection
             connection.close()
 
     def _begin(self, connection: Connection) -> PostgresSession:
@@ -131,6 +168,15 @@ class PostgresServer:
         with self._mutex:
             connections = list(self._open)
         cancel(self.settings, connections)
+
+
+def _cleared(connection: Connection) -> bool:
+    """End whatever transaction there is; False when the connection is lost."""
+    try:
+        connection.rollback()
+    except psycopg2.Error:
+        return False
+    return not connection.closed
 
 
 def _see_nothing(_: str) -> None:

@@ -10,12 +10,14 @@ import pyarrow as pa
 from psycopg2 import errors
 
 from airflow_elt_provider.connectors.postgres import destination_catalog as catalog
-from airflow_elt_provider.connectors.postgres.copy_feed import BATCH_ROWS, CopyFeed
+from airflow_elt_provider.connectors.postgres import direct_copy
+from airflow_elt_provider.connectors.postgres.copy_feed import BATCH_ROWS, CopyFeed, rendered
 from airflow_elt_provider.connectors.postgres.destination_session import PostgresSession
 from airflow_elt_provider.connectors.postgres.dialect import PostgresDialect, may_become_target
 from airflow_elt_provider.core.load import Load
 from airflow_elt_provider.core.modes import WriteMode
 from airflow_elt_provider.core.protocols import Stage
+from airflow_elt_provider.core.publish import BrokenKeyError
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import DataError, TransientError
 from airflow_elt_provider.formats.parquet import fetched, read_batches
@@ -43,7 +45,8 @@ def fill(session: PostgresSession, dialect: PostgresDialect, load: Load, stage: 
     """
     name = choose_name(session, load)
     session.execute(dialect.create_staging(load, name))
-    rows = copy(session, dialect, load, name, stage)
+    in_place = bool(load.manifest.external)
+    rows = direct_copy.copy(session, dialect, load, name) if in_place else copy(session, dialect, load, name, stage)
     if load.manifest.has_ops:
         session.execute(dialect.analyze_staging(name))
     session.execute(dialect.register_staging(), (name, load.load_id, rows))
@@ -56,7 +59,7 @@ def copy(session: PostgresSession, dialect: PostgresDialect, load: Load, name: s
     :raises DataError: when the files have not as many rows as the manifest says.
     """
     columns = [column for column, _ in dialect.staging_columns(load)]
-    rows = session.copy_in(dialect.copy_staging(load, name), CopyFeed(_batches(load, stage), columns))
+    rows = session.copy_in(dialect.copy_staging(load, name), CopyFeed(rendered(_batches(load, stage), columns)))
     if rows != load.manifest.rows:
         raise DataError(
             f"The files of {load.manifest_ref.uri} have {rows:,} rows, the manifest lists {load.manifest.rows:,}.",
@@ -78,6 +81,11 @@ def registered(session: PostgresSession, dialect: PostgresDialect, load_id: str)
     return [name for (name,) in session.query(dialect.select_staging(), (load_id,))]
 
 
+def of_load(session: PostgresSession, dialect: PostgresDialect, load: Load) -> list[str]:
+    """Return the staging tables of all loads that a load is made of."""
+    return [name for load_id in load.staged_by for name in registered(session, dialect, load_id)]
+
+
 def older(session: PostgresSession, dialect: PostgresDialect, age: timedelta) -> list[str]:
     """Return the staging tables of all loads that are older than ``age``."""
     return [name for (name,) in session.query(dialect.select_old_staging(), (age.total_seconds(),))]
@@ -97,15 +105,24 @@ def adopt(session: PostgresSession, dialect: PostgresDialect, load: Load) -> Non
     """Make the staging table the target.
 
     :raises TransientError: when somebody else made the target at the same moment.
+    :raises BrokenKeyError: when the key cannot be built; the staging table is what it was then.
     """
+    session.execute("SAVEPOINT elt_adopt")
     try:
         session.execute(dialect.rename_staging(load))
     except (errors.DuplicateTable, errors.DuplicateObject, errors.UniqueViolation) as error:
         raise TransientError(
             f"{load.target} was created by somebody else at the same moment; nothing was merged.", hint="try again"
         ) from error
-    for sql in dialect.complete_target(load):
-        session.execute(sql)
+    try:
+        for sql in dialect.complete_target(load):
+            session.execute(sql)
+    except (errors.UniqueViolation, errors.NotNullViolation) as error:
+        session.execute("ROLLBACK TO SAVEPOINT elt_adopt")
+        raise BrokenKeyError(
+            f"{load.target}: {' '.join(str(error).split())}; nothing was merged.",
+            hint="correct the rows at the source, and clear the load from its extract task on",
+        ) from error
     session.execute(dialect.unregister_staging(), (load.staging,))
 
 

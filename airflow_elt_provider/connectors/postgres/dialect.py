@@ -78,8 +78,8 @@ class PostgresDialect(Dialect):
 
     def staging(self, load: Load) -> Sql:
         """Return the load's staging table, or no rows of the same columns."""
-        if load.staging:
-            return self.staging_table(load.staging)
+        if load.staging_tables:
+            return self.staging_as_one(load, self.staging_table)
         columns = load.manifest.schema.columns
         nulls = ", ".join(f"NULL::{self.column_type(column)} AS {self.quote(column.name)}" for column in columns)
         return Sql(f"(SELECT {nulls} WHERE false)")

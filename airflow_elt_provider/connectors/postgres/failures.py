@@ -15,8 +15,20 @@ _Kind = type[ConfigurationError] | type[TransientError]
 _CONNECT: Final[tuple[tuple[str, _Kind, str], ...]] = (
     (r"authentication failed|no password supplied|パスワード認証に失敗",
      ConfigurationError, "check user and password of the connection"),
-    (r"no pg_hba\.conf entry", ConfigurationError,
-     "the server's pg_hba.conf does not let this user in from here: allow it, or set sslmode=require"),
+    (r"pg_hba\.conf.*(no encryption|SSL off)", ConfigurationError,
+     ("the server lets nobody in from this worker's address like this: set sslmode=require in the connection's extra, "
+      "if it wants TLS, else have the address, user and database allowed in its pg_hba.conf")),
+    (r"pg_hba\.conf", ConfigurationError,
+     ("the server does not let this user in from this worker's address: have address, user and database allowed in its "
+      "pg_hba.conf, or connect from where they are")),
+    (r"white ?-?list|allow ?-?list|ip address .*(not allowed|denied|forbidden)", ConfigurationError,
+     "have this worker's outbound address added to the server's list of allowed addresses"),
+    (r"server does not support SSL", ConfigurationError,
+     ("the server speaks no TLS at this port: name the one that does, or, where the network keeps others out, set "
+      "sslmode=prefer or sslmode=disable in the connection's extra")),
+    (r"(rejects|only accepts|must use) .*(SSL|TLS|secure|encrypt)|\b(SSL|TLS|encryption|connection) is required",
+     ConfigurationError,
+     "the server wants TLS: set sslmode=require, or better verify-full with sslrootcert, in the connection's extra"),
     (r"role .* does not exist|ロール.*存在しません", ConfigurationError, "check the connection's user"),
     (r"database .* does not exist|データベース.*存在しません",
      ConfigurationError, "check the connection's database (schema field)"),
@@ -29,6 +41,9 @@ _CONNECT: Final[tuple[tuple[str, _Kind, str], ...]] = (
      "check sslmode and sslrootcert (and sslcert, sslkey) in the connection's extra"),
     (r"invalid (connection option|port|\w+ value)|fe_sendauth|requires .* authentication", ConfigurationError,
      "check the connection's fields and extra"),
+    (r"closed the connection unexpectedly|Connection reset|ended the connection", TransientError,
+     ("it may be restarting; if that goes on, something before it turns this worker away: an allow-list of addresses, "
+      "or a proxy that wants TLS (sslmode=require in the connection's extra)")),
     (r"Connection refused|timeout expired|timed out|No route to host|unreachable|No such file", TransientError,
      "check host and port, that the server runs, and that firewalls let this worker through"),
 )  # fmt: skip
@@ -63,7 +78,7 @@ _DENIED: Final = re.compile(r"permission denied for (\w+(?: \w+)*?) (\S+)$")
 
 def connect_failure(error: psycopg2.Error, settings: PostgresSettings) -> EltError:
     """Say why a connection could not be opened."""
-    text = _without_secret(" ".join(str(error).split()), settings)
+    text = _without_secret(" ".join(str(error).split()).rstrip("."), settings)
     for pattern, kind, hint in _CONNECT:
         if re.search(pattern, text, re.IGNORECASE):
             return kind(f"Cannot connect to PostgreSQL at {settings}: {text}.", hint=hint)

@@ -70,19 +70,23 @@ class _Done:
 
 @dataclass(frozen=True)
 class FirstLoad:
-    """The ranges of one table.
+    """The ranges of one table, or of a part of it.
 
     :param step: rows of a range, about.
+    :param low: the first key of all; None for the table's.
+    :param high: the first key that is beyond all; None for none.
     """
 
     comparison: Comparison
     step: int
     cancel: Cancel
+    low: list[str] | None = None
+    high: list[str] | None = None
 
     @property
     def plan(self) -> str:
         """Identity of what is read: ranges of two plans are never mixed."""
-        return _identity(self.comparison)
+        return identity(self.comparison)
 
     @contextmanager
     def open(self, done: Sequence[bytes]) -> Iterator[Portion]:
@@ -93,7 +97,7 @@ class FirstLoad:
         moment = self.comparison.moment
         with translate(f"reading {moment.extraction.source}"), ExitStack() as stack:
             comparison = self._afresh()
-            low = _Done.parse(done[-1]).to if done else None
+            low = _Done.parse(done[-1]).to if done else self.low
             high = self._end(comparison, low)
             within = _between(comparison, low, high)
             scanned = comparison.scan(within).told_as(comparison.wanted)
@@ -114,7 +118,7 @@ class FirstLoad:
 
     def is_over(self, done: Sequence[bytes]) -> bool:
         """Whether no range is left."""
-        return bool(done) and _Done.parse(done[-1]).to is None
+        return bool(done) and _Done.parse(done[-1]).to == self.high
 
     def outcome(self, done: Sequence[bytes]) -> Outcome:
         """Return where the stream stands once all ranges are merged."""
@@ -135,23 +139,23 @@ class FirstLoad:
         fresh = replace(
             compare(moment.connection, relation, moment.extraction, None, None), wanted=self.comparison.wanted
         )
-        if _identity(fresh) != self.plan:
+        if identity(fresh) != self.plan:
             raise TransientError(
                 f"{moment.extraction.source} was altered during its first load.", hint="the next try begins it anew"
             )
         return fresh
 
     def _end(self, comparison: Comparison, low: list[str] | None) -> list[str] | None:
-        """Return the first key beyond the range; None where it is the last."""
+        """Return the first key beyond the range; that of the whole where it is the last."""
         names = ", ".join(comparison.key.names)
         texts = ", ".join(f"{name}::pg_catalog.text" for name in comparison.key.names)
         sql = (
-            f"SELECT {texts} FROM {comparison.moment.relation.from_item} WHERE {_between(comparison, low, None)} "
+            f"SELECT {texts} FROM {comparison.moment.relation.from_item} WHERE {_between(comparison, low, self.high)} "
             f"ORDER BY {names} LIMIT 1 OFFSET {self.step}"
         )
         with planned(comparison.moment.connection, _BY_KEY):
             found = query_rows(comparison.moment.connection, sql)
-        return list(found[0]) if found else None
+        return list(found[0]) if found else self.high
 
 
 def in_portions(comparison: Comparison, sizes: PortionSizes, cancel: Cancel) -> FirstLoad | None:
@@ -168,13 +172,19 @@ def in_portions(comparison: Comparison, sizes: PortionSizes, cancel: Cancel) -> 
     size = table_bytes(moment.connection, moment.present.epoch.tables)
     if rows < sizes.rows or size < sizes.bytes:
         return None
-    step = max(sizes.rows, rows * 4 * sizes.bytes // size)
+    return FirstLoad(comparison, step_of(comparison, sizes, rows, size), cancel)
+
+
+def step_of(comparison: Comparison, sizes: PortionSizes, rows: int, size: int) -> int:
+    """Return how many rows a range should have, of a table of so many rows and bytes."""
+    step = max(sizes.rows, rows * 4 * sizes.bytes // max(size, 1))
     if comparison.key.kind is not BucketKind.RANGE:
         step = max(step, rows // _SCATTERED)
-    return FirstLoad(comparison, step, cancel)
+    return step
 
 
-def _identity(comparison: Comparison) -> str:
+def identity(comparison: Comparison) -> str:
+    """Return what tells a table as it is from any other, and from itself once it was altered."""
     moment = comparison.moment
     epoch = replace(moment.present.epoch, boot="")
     known = (str(epoch), moment.by, comparison.position, comparison.key.kind, comparison.wanted, moment.facts)

@@ -10,12 +10,12 @@ from functools import partial
 import pyarrow as pa
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
 
-from airflow_elt_provider.connectors.postgres import comparing, measuring, session, snapshot
+from airflow_elt_provider.connectors.postgres import comparing, doctor, measuring, partitions, session, snapshot
 from airflow_elt_provider.connectors.postgres.capture_wal import LogCapture
 from airflow_elt_provider.connectors.postgres.catalog import Relation, query_rows
-from airflow_elt_provider.connectors.postgres.fingerprint_comparison import compare
+from airflow_elt_provider.connectors.postgres.fingerprint_comparison import Comparison, compare
 from airflow_elt_provider.connectors.postgres.fingerprint_reading import change_set
-from airflow_elt_provider.connectors.postgres.first_load import PortionSizes, in_portions
+from airflow_elt_provider.connectors.postgres.first_load import FirstLoad, PortionSizes, in_portions
 from airflow_elt_provider.connectors.postgres.names import meant
 from airflow_elt_provider.connectors.postgres.reading import Reading
 from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
@@ -23,6 +23,8 @@ from airflow_elt_provider.connectors.postgres.xmin_reading import xmin_reading
 from airflow_elt_provider.core.capture import Fingerprint, Wal, Xmin
 from airflow_elt_provider.core.checkpoint import Position
 from airflow_elt_provider.core.comparison import ComparedTable
+from airflow_elt_provider.core.doctor import Finding, Inquiry
+from airflow_elt_provider.core.partition import Partition
 from airflow_elt_provider.core.plan import Extraction
 from airflow_elt_provider.core.preview import Measured
 from airflow_elt_provider.core.protocols import ChangeSet, Memory
@@ -90,10 +92,16 @@ class PostgresSource:
         with self._opened(extraction) as (stack, connection, relation):
             with session.translate(f"comparing {extraction.source}"):
                 comparison = compare(connection, relation, extraction, since, memory)
-                first = in_portions(comparison, self._portions, self._cancel_one)
+                first = self._first(comparison)
                 streams = partial(self._streams, stack)
                 changes = first.changes() if first else change_set(comparison, stack, streams, self._cancel_one)
             yield changes
+
+    def _first(self, comparison: Comparison) -> FirstLoad | None:
+        partition = comparison.moment.extraction.partition
+        if partition:
+            return partitions.reading(comparison, partition, self._portions, self._cancel_one)
+        return in_portions(comparison, self._portions, self._cancel_one)
 
     @contextmanager
     def _opened(self, extraction: Extraction) -> Iterator[tuple[ExitStack, Connection, Relation]]:
@@ -142,10 +150,23 @@ class PostgresSource:
         with self._session() as connection:
             yield comparing.source_table(connection, extraction)
 
+    def divide(self, extraction: Extraction, into: int) -> Sequence[Partition]:
+        """Divide a table's keys into ranges of about as many rows each.
+
+        :raises ConfigurationError: for a table whose keys cannot be divided.
+        """
+        with self._opened(extraction) as (_, connection, relation), session.translate(f"dividing {extraction.source}"):
+            return partitions.divide(compare(connection, relation, extraction, None, None), into)
+
     def measure(self, extraction: Extraction, predicate: str) -> Measured:
         """Say how many rows and bytes a predicate would have an extract read."""
         with self._session() as connection:
             return measuring.measure(connection, extraction, predicate)
+
+    def diagnose(self, inquiry: Inquiry) -> Iterator[Finding]:
+        """Check connection, tables and captures; locks and changes nothing."""
+        with self._session() as connection:
+            yield from doctor.readable(connection, self._settings, inquiry)
 
     def tables(self, schema: str) -> Sequence[TableRef]:
         """List the tables (partitions apart) and materialized views of a schema, by name.

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from snowflake.connector.errors import Error as DriverError
 from snowflake.connector.errors import ProgrammingError
 
-from airflow_elt_provider.connectors.snowflake import catalog, locations, refusals, retyping, staging
+from airflow_elt_provider.connectors.snowflake import catalog, doctor, locations, refusals, retyping, staging
 from airflow_elt_provider.connectors.snowflake.comparing import SnowflakeWords
 from airflow_elt_provider.connectors.snowflake.dialect import SnowflakeDialect
 from airflow_elt_provider.connectors.snowflake.session import Observe, SnowflakeAccount, SnowflakeSession
@@ -22,6 +22,7 @@ from airflow_elt_provider.core.checkpoint import Checkpoint
 from airflow_elt_provider.core.comparison import ComparedTable
 from airflow_elt_provider.core.comparison_sql import sql_table
 from airflow_elt_provider.core.dialect import Sql
+from airflow_elt_provider.core.doctor import Finding, Inquiry
 from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.evolve import Evolution, evolve
 from airflow_elt_provider.core.load import Load
@@ -69,6 +70,12 @@ class SnowflakeDestination:
 
     def __repr__(self) -> str:
         return f"SnowflakeDestination({str(self._settings)!r})"
+
+    def diagnose(self, inquiry: Inquiry) -> Iterator[Finding]:
+        """Check the login, the warehouse and the database."""
+        del inquiry
+        with self._account.session("examining the account") as session:
+            yield from doctor.examine(session)
 
     # --- state ---
 
@@ -212,14 +219,14 @@ class SnowflakeDestination:
             names = self._staged(session, load_id)
             return names[-1] if names else None
 
-    def _staged(self, session: SnowflakeSession, load_id: str) -> list[str]:
+    def _staged(self, session: SnowflakeSession, *load_ids: str) -> list[str]:
         tables = catalog.staging_tables(session, self.dialect, staging.COMPLETE)
-        return [name for name in tables if staging.of_load(name, load_id)]
+        return [name for name in tables if any(staging.of_load(name, load_id) for load_id in load_ids)]
 
     def discard(self, load: Load) -> None:
         """Drop the load's staging tables: its receipt is there, no attempt needs them any more."""
         with self._account.session(f"dropping the staging tables of load {load.load_id}") as session:
-            self._drop(session, self._staged(session, load.load_id))
+            self._drop(session, self._staged(session, *load.staged_by))
 
     def collect_garbage(self, older_than: timedelta) -> Sequence[str]:
         """Drop staging tables of dead attempts, and the files that they sent, and return their names."""
@@ -269,8 +276,8 @@ class SnowflakeDestination:
             return self._ask_again(load, error)
 
     def _publish(self, session: SnowflakeSession, load: Load, changes: Sequence[SchemaChange]) -> Receipt:
-        tables = self._staged(session, load.load_id) if load.manifest.rows else []
-        if load.manifest.rows and load.staging not in tables:
+        tables = self._staged(session, *load.staged_by) if load.manifest.rows else []
+        if load.manifest.rows and not (load.staging_tables and set(load.staging_tables) <= set(tables)):
             return self._known(session, load)
         found = catalog.describe(session, self.dialect, load)
         types = found.table.columns if found else {}
@@ -287,7 +294,7 @@ class SnowflakeDestination:
                 raise
             return known  # a twin merged this very load
         except ProgrammingError as error:
-            if not (catalog.missing(error) and load.staging and load.staging in str(error)):
+            if not (catalog.missing(error) and any(name in str(error) for name in load.staging_tables)):
                 raise
             session.rollback()  # somebody dropped the staging table meanwhile
             return self._known(session, load)
@@ -302,8 +309,9 @@ class SnowflakeDestination:
         """Return the receipt of a load without a staging table. :raises DataError: when there is none either."""
         known = read_receipt(session, self.dialect, load.load_id)
         if known is None:
+            tables = ", ".join(load.staging_tables)
             raise DataError(
-                f"Load {load.load_id} has no staging table {load.staging!r} (they are dropped after a day).",
+                f"Load {load.load_id} has no staging table {tables!r} (they are dropped after a day).",
                 hint="clear the load from its stage task on",
             )
         return known

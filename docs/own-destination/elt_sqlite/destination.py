@@ -123,13 +123,13 @@ class SqliteDestination:
         with self._transaction() as session:
             target = _describe(session, load.target)
             receipt = Publication(session, DIALECT, load, target.columns if target else {}, changes).run()
-            _drop(session, self._staging(f"%_{load.load_id}_%", session))
+            _drop(session, self._of(load, session))
             return receipt
 
     def discard(self, load: Load) -> None:
         """Drop the load's staging tables."""
         with self._transaction() as session:
-            _drop(session, self._staging(f"%_{load.load_id}_%", session))
+            _drop(session, self._of(load, session))
 
     def collect_garbage(self, older_than: timedelta) -> Sequence[str]:
         """Drop staging tables of dead attempts; their names say how old they are."""
@@ -181,6 +181,10 @@ class SqliteDestination:
                 session.execute(Sql("COMMIT"))
             except sqlite3.OperationalError as error:
                 raise TransientError(f"SQLite at {self._path}: {error}.", hint="try again") from error
+
+    def _of(self, load: Load, session: SqliteSession) -> list[str]:
+        """Return the staging tables of a load: more than one where several tasks staged it."""
+        return [name for load_id in load.staged_by for name in self._staging(f"%_{load_id}_%", session)]
 
     def _staging(self, pattern: str, session: SqliteSession | None = None) -> list[str]:
         find = Sql("SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE ? ORDER BY name")

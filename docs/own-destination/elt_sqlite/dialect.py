@@ -78,9 +78,9 @@ class SqliteDialect(Dialect):
     # --- staged rows ---
 
     def staging(self, load: Load) -> Sql:
-        """Return the staging table, or no rows of the same columns."""
-        if load.staging:
-            return Sql(self.quote(load.staging))
+        """Return the staging table, or several as one, or no rows of the same columns."""
+        if load.staging_tables:
+            return self.staging_as_one(load, self.quote)
         names = ", ".join(f"NULL AS {self.quote(name)}" for name in load.manifest.schema.names)
         return Sql(f"(SELECT {names} WHERE false)")
 

@@ -29,7 +29,7 @@ from servers.s3 import S3Server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_elt_provider.core.protocols import Destination, Source
+    from airflow_elt_provider.core.protocols import Destination, Source, Stage
     from airflow_elt_provider.engine.merge import SyncResult
 
 _MERGING = {"allow_empty", "on_schema_drift", "checks", "table_options", "max_delete_ratio"}
@@ -56,8 +56,14 @@ class Files:
         file.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
         return file
 
-    def sync(self, path: str = "", run_id: str = "", target: str = "orders", **parameters: Any) -> SyncResult:
-        """Run a sync; without a run id a new run each time."""
+    def remove(self, name: str) -> None:
+        """Delete a file."""
+        (Path(self.path) / name).unlink()
+
+    def sync(
+        self, path: str = "", run_id: str = "", target: str = "orders", generation: int = 0, **parameters: Any
+    ) -> SyncResult:
+        """Run a sync; without a run id a new run each time. A generation more is what a clear makes."""
         path = path or f"{self.path}/*.csv"
         of_merging = {name: parameters.pop(name) for name in _MERGING & set(parameters)}
         keys = parameters.pop("keys", {})
@@ -65,9 +71,13 @@ class Files:
             of_merging["max_quarantined_rows"] = parameters["max_quarantined_rows"]
         what = extraction(stream=f"files->{target}", path=path, **parameters)
         into = merging(target_table=target, **of_merging)
-        run = RunIdentity("tests", run_id or f"run {next(self.runs)}", "sync")
-        stage = LocalStage(self.folder / "stage")
-        return Sync(what, into, run, self.source, stage, self.destination, keys).execute()
+        run = RunIdentity("tests", run_id or f"run {next(self.runs)}", "sync", generation=generation)
+        return Sync(what, into, run, self.source, self.stage, self.destination, keys).execute()
+
+    @property
+    def stage(self) -> Stage:
+        """Where the loads are staged."""
+        return LocalStage(self.folder / "stage")
 
     def lake(self, sql: str) -> list[tuple[Any, ...]]:
         """Look into DuckDB."""
@@ -108,6 +118,11 @@ class Bucket(Files):
         self.server.client().put_object(Bucket=place.bucket, Key=f"{place.path}/{name}", Body=body)
         return Path(name)
 
+    def remove(self, name: str) -> None:
+        """Delete an object."""
+        place = parse_stage_uri(self.path)
+        self.server.client().delete_object(Bucket=place.bucket, Key=f"{place.path}/{name}")
+
 
 @pytest.fixture
 def bucket(s3_server: S3Server, tmp_path: Path) -> Iterator[Bucket]:
@@ -121,6 +136,43 @@ def bucket(s3_server: S3Server, tmp_path: Path) -> Iterator[Bucket]:
     source = FilesSource(FilesSettings("aws_default", "s3", open_folder))
     yield Bucket(tmp_path, source, lake(tmp_path), f"s3://{name}/original data/注文", server=s3_server)
     s3_server.heal()
+
+
+@dataclass
+class GoogleBucket(Files):
+    """The same in a bucket of Google's."""
+
+    server: Any = field(kw_only=True)
+
+    def _blob(self, name: str) -> Any:
+        place = parse_stage_uri(self.path)
+        return self.server.client().bucket(place.bucket).blob(f"{place.path}/{name}")
+
+    def write(self, name: str, text: str | bytes) -> Path:
+        """Put an object."""
+        data = text.encode() if isinstance(text, str) else text
+        self._blob(name).upload_from_string(gzip.compress(data) if name.endswith(".gz") else data)
+        return Path(name)
+
+    def remove(self, name: str) -> None:
+        """Delete an object."""
+        self._blob(name).delete()
+
+
+@pytest.fixture
+def google(tmp_path: Path) -> Iterator[GoogleBucket]:
+    """Lend an empty folder of a bucket of Google's, read into an empty DuckDB."""
+    from airflow_elt_provider.stages.gcs import GcsStage
+    from servers.gcs import GcsServer
+
+    def open_folder(uri: str) -> GcsStage:
+        place = parse_stage_uri(uri)
+        return GcsStage(server.client, place.bucket, place.path)
+
+    with GcsServer() as server:
+        name = server.create_bucket(f"elt-{uuid.uuid4().hex}")
+        source = FilesSource(FilesSettings("google", "gs", open_folder))
+        yield GoogleBucket(tmp_path, source, lake(tmp_path), f"gs://{name}/original data/注文", server=server)
 
 
 @pytest.fixture(scope="session")

@@ -141,15 +141,17 @@ def test_what_is_not_utf_8_is_refused_with_its_line(read):
         read("a,b\n1,x\n2,猫\n".encode("cp932"))
     with pytest.raises(DataError, match="is not UTF-8"):
         read("書名\n猫\n".encode("cp932"))
-    with pytest.raises(DataError, match="is not UTF-8"):
-        read("a,b\n1,2\n".encode("utf-16"))
+    with pytest.raises(DataError, match="binary, or text in UTF-16"):
+        read("a,b\n1,2\n".encode("utf-16-le"))
 
 
 def test_a_quote_that_is_never_closed_is_refused(read, monkeypatch):
-    with pytest.raises(DataError, match="quotes do not match, at or after line 2"):
+    with pytest.raises(DataError, match="quotes do not match, at or after line 3"):
         read('a,b\n1,2\n3,"cut o')
     with pytest.raises(DataError, match="quotes do not match"):
         read('a,b\n1,2\n3,"cut o\n')
+    with pytest.raises(DataError, match="quotes do not match, at or after line 3"):
+        read('a,b,c\n1,2,3\n4,"cut o,5\n')
     monkeypatch.setattr(csv, "BLOCK_BYTES", 1 << 12)
     with pytest.raises(DataError, match="never closed"):
         read('a,b\n1,"2\n' + "3,4\n" * 10_000)
