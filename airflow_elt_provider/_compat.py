@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         Asset,
         AssetAlias,
         BaseHook,
+        BaseNotifier,
         BaseOperator,
         BaseOperatorLink,
         BaseSensorOperator,
@@ -32,6 +33,7 @@ else:
             Asset,
             AssetAlias,
             BaseHook,
+            BaseNotifier,
             BaseOperator,
             BaseOperatorLink,
             BaseSensorOperator,
@@ -47,6 +49,7 @@ else:
         from airflow.models.baseoperator import BaseOperator
         from airflow.models.baseoperatorlink import BaseOperatorLink
         from airflow.models.connection import Connection
+        from airflow.notifications.basenotifier import BaseNotifier
         from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
         from airflow.utils.context import Context
         from airflow.utils.task_group import TaskGroup
@@ -79,6 +82,7 @@ __all__ = [
     "Asset",
     "AssetAlias",
     "BaseHook",
+    "BaseNotifier",
     "BaseOperator",
     "BaseOperatorLink",
     "BaseSensorOperator",
@@ -88,7 +92,9 @@ __all__ = [
     "TaskGroup",
     "alias_is_registered",
     "default_deferrable",
+    "max_map_length",
     "setting",
+    "state_of",
 ]
 
 
@@ -102,6 +108,24 @@ def default_deferrable() -> bool:
     """Return option ``default_deferrable`` of section ``[operators]``: what operators do that are not told."""
     value: bool = _configuration().getboolean("operators", "default_deferrable", fallback=False)
     return value
+
+
+def max_map_length() -> int:
+    """Return how many instances Airflow makes of a mapped task at most."""
+    value: int = _configuration().getint("core", "max_map_length", fallback=1024)
+    return value
+
+
+def state_of(context: Context, task_id: str) -> str | None:
+    """Return the state of a task of this DAG run that is not mapped; None where it has none."""
+    ti: Any = context["ti"]
+    if not hasattr(ti, "get_task_states"):  # Airflow 2
+        found: Any = context["dag_run"]
+        instance = found.get_task_instance(task_id)
+        return str(instance.state) if instance and instance.state else None
+    states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])
+    state = states.get(ti.run_id, {}).get(task_id)
+    return str(getattr(state, "value", state)) if state else None
 
 
 def _configuration() -> Any:

@@ -17,8 +17,11 @@ _INTEGRATIONS: Final = (("ELT", ""), ("PostgreSQL", "postgres"), ("MySQL", "mysq
                         ("Hologres", "hologres"), ("Files", "files"),
                         ("Airbyte", "airbyte"), ("Fivetran", "fivetran"), ("Digdag", "digdag"))  # fmt: skip
 _OPERATORS: Final = (
-    "checkpoint", "extract", "slot", "stage", "merge", "sync", "discover", "plan", "reconcile", "gc", "remote",
+    "checkpoint", "extract", "slot", "stage", "merge", "sync", "discover", "summary", "partitions", "plan",
+    "reconcile", "gc", "guess", "remote", "ecs",
 )  # fmt: skip
+_SENSORS: Final = ("remote", "freshness")
+_TRIGGERS: Final = ("remote", "ecs")
 _FORMS: Final = (DUCKDB, HOLOGRES, *REMOTE_FORMS)
 
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
@@ -51,8 +54,11 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {"integration-name": "ELT", "python-modules": [f"{_PACKAGE}.operators.{name}" for name in _OPERATORS]}
         ],
-        "sensors": [{"integration-name": "ELT", "python-modules": [f"{_PACKAGE}.sensors.remote"]}],
-        "triggers": [{"integration-name": "ELT", "python-modules": [f"{_PACKAGE}.triggers.remote"]}],
+        "sensors": [{"integration-name": "ELT", "python-modules": [f"{_PACKAGE}.sensors.{name}" for name in _SENSORS]}],
+        "triggers": [
+            {"integration-name": "ELT", "python-modules": [f"{_PACKAGE}.triggers.{name}" for name in _TRIGGERS]}
+        ],
+        "notifications": [f"{_PACKAGE}.notifications.slack.EltSlackNotifier"],
         "extra-links": [f"{_PACKAGE}.links.RemoteSyncLink"],
         "hooks": [
             {"integration-name": name, "python-modules": [f"{_PACKAGE}.hooks.{module}"]}

@@ -3,7 +3,8 @@ A source in a private network: extract runs on a worker there, with no route to 
 runs elsewhere, with no route to the source. Only the stage is reached from both.
 
 The worker in the private network listens to the queue `private`: a Celery worker, or an Edge worker, which needs
-outbound traffic only.
+outbound traffic only (docs/many-workers.md). Neither it nor its queue knows the destination: the checkpoint is read
+beside the destination, and handed over.
 
 Connections: `film_rental` (postgres), `warehouse` (duckdb). The stage is that of `[elt] stage`.
 """

@@ -1,8 +1,9 @@
 """
 CSV files on S3 into a table of Hologres, every hour: merged in one transaction, so that a retry repeats nothing.
 
-Whoever writes the files puts them under `original-data/` of the bucket, in UTF-8 with a header row, encrypted with a
-KMS key or not. All of them are read every time, and only rows that are new or changed touch the table.
+Whoever writes the files puts them below `original-data/` of the bucket, in UTF-8 with a header row, plain or
+encrypted with a KMS key. Each run reads the files that are new or were replaced since the last one; where several
+of them have a row of one key, the newest file's counts.
 
 Connections: `aws_default` (aws, with the bucket's region), `hologres_default` (hologres). The stage is that of
 `[elt] stage`, the bucket's name the variable `orders_bucket`, or `company-orders`.
@@ -32,7 +33,8 @@ with DAG(
     SyncTableOperator(
         task_id="book_order",
         source_conn_id="aws_default",
-        path="s3://{{ var.value.get('orders_bucket', 'company-orders') }}/original-data/*.csv",
+        path="s3://{{ var.value.get('orders_bucket', 'company-orders') }}/original-data/**/*.csv",
+        capture="new_files",
         column_types={
             "order_id": "text",
             "user_id": "bigint",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import ConfigurationError
+
+_T = TypeVar("_T", dict[str, Any], list[Any])
 
 
 def is_template(value: Any) -> bool:
@@ -35,18 +37,30 @@ def reference(value: Any, parameter: str, upstream: str, example: str) -> dict[s
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, str):
-        return _parsed(value.strip(), parameter) if value.strip().startswith("{") else value.strip()
+        return _parsed(value.strip(), parameter, dict) if value.strip().startswith("{") else value.strip()
     raise ConfigurationError(f"{parameter}={value!r} cannot be meant.", hint=f"write {parameter}={example}")
 
 
-def _parsed(text: str, parameter: str) -> dict[str, Any]:
-    """Read JSON, or the Python text that Jinja makes of a dict."""
+def references(value: Any, parameter: str, upstream: str, example: str) -> list[dict[str, Any] | str]:
+    """Return what one other task handed over, or what each instance of a mapped one did.
+
+    :raises ConfigurationError: as :func:`reference`.
+    """
+    if isinstance(value, str) and value.strip().startswith("["):
+        value = _parsed(value.strip(), parameter, list)
+    if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
+        return [reference(value, parameter, upstream, example)]
+    return [reference(item, parameter, upstream, example) for item in value]
+
+
+def _parsed(text: str, parameter: str, kind: type[_T]) -> _T:
+    """Read JSON, or the Python text that Jinja makes of a dict or a list."""
     for read, refusal in ((json.loads, ValueError), (ast.literal_eval, (ValueError, SyntaxError))):
         try:
             value = read(text)
         except refusal:
             continue
-        if isinstance(value, dict):
+        if isinstance(value, kind):
             return value
     raise ConfigurationError(f"{parameter}={text!r} is not JSON.", hint="copy the line from the other task's log")
 

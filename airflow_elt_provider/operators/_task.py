@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_elt_provider._compat import BaseOperator, Context, setting
+from airflow_elt_provider.engine.work import Work
 from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.operators._outcomes import airflow_outcomes
-from airflow_elt_provider.operators._work import Work
 
 if TYPE_CHECKING:
     from airflow_elt_provider.core.load import RunIdentity

@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from airflow_elt_provider._compat import Context
+from airflow_elt_provider._compat import AirflowTaskTimeout, Context
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import ConfigurationError
-from airflow_elt_provider.operators._task import EltOperator
+from airflow_elt_provider.operators._mapping import own_names, refuse_too_many
+from airflow_elt_provider.operators._reads import ReadsSource
+from airflow_elt_provider.operators._table_outcomes import push_failure, push_result
+from airflow_elt_provider.operators._task import EltOperator, UsesStage
+from airflow_elt_provider.operators._writes import MergesRows
 from airflow_elt_provider.operators.sync import SyncTableOperator
 
 if TYPE_CHECKING:
@@ -68,6 +72,9 @@ class DiscoverTablesOperator(EltOperator):
                 f"(it has {', '.join(sorted(table.name for table in found)) or 'none at all'}).",
                 hint="correct the schema or the patterns, or grant SELECT to the connection's user",
             )
+        refuse_too_many(
+            len(wanted), f"tables of schema {self.source_schema!r}", "divide them by include among several groups"
+        )
         log.info("%s: %d tables of %d: %s", self.source_schema, len(wanted), len(found),
                  ", ".join(table.name for table in wanted))  # fmt: skip
         return [
@@ -104,6 +111,8 @@ def target_of(template: str, prefix: str, source: TableRef) -> TableRef:
 class SyncDiscoveredTableOperator(SyncTableOperator):
     """One table of ``sync_tables``: the group's parameters, with those of the table's own in their place.
 
+    What became of it lies in an XCom of its own for the summary, whether it succeeds or fails.
+
     :param overrides: table name or pattern -> parameters; the whole name goes before patterns.
     """
 
@@ -111,7 +120,37 @@ class SyncDiscoveredTableOperator(SyncTableOperator):
 
     def __init__(self, *, overrides: Mapping[str, Mapping[str, Any]] | None = None, **kwargs: Any) -> None:
         self.overrides = dict(overrides or {})
-        super().__init__(**{**kwargs, **own_parameters(self.overrides, kwargs.get("source_table"))})
+        own = own_parameters(self.overrides, kwargs.get("source_table"))
+        self._unknown = sorted(set(own) - _OWN)
+        super().__init__(**{**kwargs, **{name: value for name, value in own.items() if name in _OWN}})
+
+    def run_step(self, context: Context) -> dict[str, Any]:
+        """Sync the table, and leave word of it.
+
+        :raises ConfigurationError: for parameters that no table has of its own; only this one fails for them.
+        """
+        try:
+            self._refuse_unknown()
+            result = super().run_step(context)
+        except (Exception, AirflowTaskTimeout) as error:
+            push_failure(context, str(self.source_table), error)
+            raise
+        push_result(context, str(self.source_table), result)
+        return result
+
+    def _refuse_unknown(self) -> None:
+        if self._unknown:
+            unknown = ", ".join(self._unknown)
+            raise ConfigurationError(
+                f"overrides of {self.source_table} name {unknown}, which a table cannot have of its own.",
+                hint="give parameters of SyncTableOperator; what Airflow decides (pool, queue, retries) is the group's",
+            )
+
+
+_OWN: Final = frozenset({"execution_timeout"}).union(
+    *map(own_names, (ReadsSource, MergesRows, UsesStage, SyncTableOperator))
+) - {"source_table"}
+"""What a table may have of its own."""
 
 
 def own_parameters(overrides: Mapping[str, Mapping[str, Any]], source_table: Any) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_elt_provider._compat import Context
+from airflow_elt_provider.core.partition import Partition
 from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.operators._reads import ReadsSource
 from airflow_elt_provider.operators._rendered import reference
@@ -32,6 +34,7 @@ class ExtractOperator(ReadsSource, UsesStage):
     :param checkpoint: the output of a ``CheckpointOperator``. (templated)
     :param destination_conn_id: where the checkpoint lives, when this task can reach it.
     :param max_quarantined_rows: how many rows that cannot be read may be set aside.
+    :param partition: the range of keys to read, of those that a ``PlanPartitionsOperator`` returned; None for all.
     """
 
     template_fields: Sequence[str] = (
@@ -50,15 +53,29 @@ class ExtractOperator(ReadsSource, UsesStage):
         checkpoint: Any = None,
         destination_conn_id: str | None = None,
         max_quarantined_rows: int = 0,
+        partition: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.partition = partition
         self.max_quarantined_rows = max_quarantined_rows
         self.checkpoint = checkpoint
         self.destination_conn_id = destination_conn_id
         self._has_checkpoint = checkpoint is not None
         if not self._is_being_mapped():
             self._check_origin()
+
+    @property
+    def partition_name(self) -> str:
+        """What the UI calls an instance of a task that is mapped over partitions."""
+        return f"{self.partition['number']} of {self.partition['of']}" if self.partition else "whole table"
+
+    def extraction(self) -> Extraction:
+        """Return what to read, rendered and checked.
+
+        :raises ConfigurationError: names the parameter that cannot be meant.
+        """
+        return replace(super().extraction(), partition=Partition.from_json(self.partition) if self.partition else None)
 
     def _check_origin(self) -> None:
         """Refuse a load that would not know where to start.

@@ -10,8 +10,8 @@ from airflow_elt_provider._compat import Context
 from airflow_elt_provider.core.modes import parse_deletes, parse_mode
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import ConfigurationError
-from airflow_elt_provider.operators import _assets
-from airflow_elt_provider.operators._rendered import reference, table
+from airflow_elt_provider.operators import _assets, _metrics
+from airflow_elt_provider.operators._rendered import references, table
 from airflow_elt_provider.operators._task import UsesStage
 from airflow_elt_provider.operators._writes import MergesRows
 from airflow_elt_provider.operators.stage import stage_root
@@ -31,7 +31,8 @@ class MergeOperator(MergesRows, UsesStage):
 
     The parameters are those of :class:`MergesRows` and :class:`UsesStage`; the result is that of ``SyncTableOperator``.
 
-    :param staged: the output of a ``StageOperator``, or a manifest's URI. (templated)
+    :param staged: the output of a ``StageOperator``, or a manifest's URI; or a list of them, or the output of a mapped
+        ``StageOperator``: the partitions of one table, which become one load. (templated)
     :param target_table: where the rows go; default: where they were staged for. With a URI alone it is taken from
         the stream's default name. (templated)
     :param mode: default: what the load was extracted for; another one is refused.
@@ -71,30 +72,36 @@ class MergeOperator(MergesRows, UsesStage):
 
     def run_step(self, context: Context) -> dict[str, Any]:
         """Merge."""
-        from airflow_elt_provider.engine.merge import merge_load
+        from airflow_elt_provider.engine.combine import merge_partitions
         from airflow_elt_provider.hooks.systems import destination_hook
 
         hook = destination_hook(self.destination_conn_id)
         destination = hook.get_destination()
         staged, stage = self._staged()
-        target = TableRef.of(staged.target)
+        target = TableRef.of(staged[0].target)
         merging = self.merging(target, self.mode, self.deletes)
-        log.info("%s -> %s", staged.manifest.uri, target)
-        result = self._stoppable(lambda: merge_load(staged, merging, destination, stage), destination.cancel)
+        log.info("%s -> %s", ", ".join(each.manifest.uri for each in staged), target)
+        result = self._stoppable(lambda: merge_partitions(staged, merging, destination, stage), destination.cancel)
         _assets.announce(context, self, self.destination_conn_id, target, result)
+        _metrics.report(self.destination_conn_id, target, result)
         self._merged = result, hook.lineage_name(target)
         return result.to_json()
 
-    def _staged(self) -> tuple[StagingRef, Stage]:
-        """Return the staging reference and its stage.
+    def _staged(self) -> tuple[list[StagingRef], Stage]:
+        """Return the staging references and their stage.
 
-        :raises ConfigurationError: when there is none, or it was staged for another target.
+        :raises ConfigurationError: when there is none, or one was staged for another target.
         """
+        example = "'s3://bucket/prefix/<stream>/<load id>/manifest-0.json' (from the extract task's log)"
+        found = [self._read(value) for value in references(self.staged, "staged", "stage", example)]
+        if not found:
+            raise ConfigurationError("staged is an empty list: there is nothing to merge.", hint=f"write {example}")
+        return [staged for staged, _ in found], found[0][1]
+
+    def _read(self, value: dict[str, Any] | str) -> tuple[StagingRef, Stage]:
         from airflow_elt_provider.core.load import StagingRef
         from airflow_elt_provider.core.manifest import ManifestRef
 
-        example = "'s3://bucket/prefix/<stream>/<load id>/manifest-0.json' (from the extract task's log)"
-        value = reference(self.staged, "staged", "stage", example)
         wanted = table(self.target_table, "target_table")
         if isinstance(value, dict) and isinstance(value.get("manifest"), dict):
             staged = StagingRef.from_json(value)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_elt_provider._compat import Context
 from airflow_elt_provider.errors import ConfigurationError
-from airflow_elt_provider.operators import _assets
+from airflow_elt_provider.operators import _assets, _metrics
 from airflow_elt_provider.operators._reads import ReadsSource
 from airflow_elt_provider.operators._rendered import table
 from airflow_elt_provider.operators._task import UsesStage, run_identity
@@ -72,6 +72,7 @@ class SyncTableOperator(ReadsSource, MergesRows, UsesStage):
         sync = Sync(extraction, merging, run_identity(context), named, stage, into, keys)
         result = self._stoppable(sync.execute, sync.cancel)
         _assets.announce(context, self, self.destination_conn_id, target, result)
+        _metrics.report(self.destination_conn_id, target, result)
         self._merged = result, destination.lineage_name(target)
         return result.to_json()
 

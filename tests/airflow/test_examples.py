@@ -95,6 +95,15 @@ def test_three_steps(business):
     assert run.xcoms["merge"]["inserted"] == run.xcoms["extract"]["rows"] > 10
 
 
+def test_partitioned_table(business):
+    first = example("elt_partitioned_table")
+    assert {f"rental.extract[{at}]" for at in range(3)} <= set(first.states)
+    assert first.xcoms["rental.merge"]["inserted"] == sum(
+        first.xcoms[f"rental.extract[{at}]"]["rows"] for at in range(3)
+    )
+    assert first.xcoms["rental.merge"]["consistent"] is False
+
+
 def test_sync_tables(business):
     run = example("elt_sync_tables")
     assert run.state == "success"

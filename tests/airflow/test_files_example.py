@@ -46,11 +46,11 @@ def hologres(postgres_server):
         yield server, name
 
 
-def put(s3, name, text):
-    s3.client().put_object(
-        Bucket="company-orders", Key=f"original-data/{name}", Body=text.encode(),
-        ServerSideEncryption="aws:kms", SSEKMSKeyId=KEY,
-    )  # fmt: skip
+def put(s3, name, text, **encryption):
+    s3.client().put_object(Bucket="company-orders", Key=f"original-data/{name}", Body=text.encode(), **encryption)
+
+
+KMS = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": KEY}
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_orders_on_s3_become_rows_of_hologres(s3, hologres):
     copied = in_process.dags_folder() / EXAMPLE.name
     copied.write_text(EXAMPLE.read_text())
     in_process.load(copied, register=True)
-    put(s3, "orders.csv", orders())
+    put(s3, "orders.csv", orders(), **KMS)
     assert "merge: 10,000 inserted, 0 updated, 0 deleted" in tasks_test("2026-01-05")
     server, dbname = hologres
     with closing(server.postgres.connect(dbname)) as connection, connection.cursor() as cursor:
@@ -93,9 +93,17 @@ def test_orders_on_s3_become_rows_of_hologres(s3, hologres):
         "orientation": "column", "distribution_key": "order_id", "bitmap_columns": "user_id,book_id",
         "time_to_live_in_seconds": "3153600000",
     }  # fmt: skip
-    put(s3, "more.csv", f"{HEADER}O-other,1,1,三四郎,1,10\nO-new,1,1,三四郎,1,1\n")
+    put(
+        s3,
+        "2026/01/more.csv",
+        f"{HEADER}O-other,1,1,三四郎,1,10\nO-new,1,1,三四郎,1,1\n",
+        ServerSideEncryption="AES256",
+    )
+    put(s3, "2026/01/plain.csv", f"{HEADER}O-plain,1,1,こゝろ,1,10\n")
     result = in_process.run_file(copied, EXAMPLE.stem, date=in_process.DATE.replace(day=6)).one()
-    assert (result["extracted"], result["inserted"], result["updated"]) == (ROWS + 2, 2, 0)
-    put(s3, "more.csv", f"{HEADER}O-other,1,1,三四郎,many,1\n")
-    run = in_process.run_file(copied, EXAMPLE.stem, date=in_process.DATE.replace(day=7))
+    assert (result["extracted"], result["inserted"], result["updated"]) == (3, 3, 0), "the new files alone"
+    result = in_process.run_file(copied, EXAMPLE.stem, date=in_process.DATE.replace(day=7)).one()
+    assert (result["extracted"], result["checkpoint"]) == (0, "3 files")
+    put(s3, "2026/01/more.csv", f"{HEADER}O-other,1,1,三四郎,many,1\n")
+    run = in_process.run_file(copied, EXAMPLE.stem, date=in_process.DATE.replace(day=8))
     assert (run.states["book_order"], run.tries["book_order"]) == ("failed", 1)

@@ -66,6 +66,32 @@ def test_three_steps(place, bucket):
     assert run.xcoms["extract"]["rows"] == run.xcoms["merge"]["inserted"] == 4
 
 
+NEW = SYNC.replace("{{ ds }}", "**").replace("COMMON", COMMON).rstrip()[:-1] + ', capture="new_files")'
+
+
+def test_new_files_by_name_and_by_settings(place, bucket, s3):
+    assert in_process.run(NEW.replace("BUCKET", bucket)).one()["extracted"] == 4
+    result = in_process.run(NEW.replace("BUCKET", bucket), date=in_process.DATE.replace(day=6)).one()
+    assert (result["extracted"], result["checkpoint"]) == (0, "2 files")
+    s3.client().put_object(Bucket=bucket, Key="original-data/2026-01-05/b.csv", Body=CSV.replace("O-", "b-"))
+    body = NEW.replace("BUCKET", bucket).replace('"new_files"', '{"new_files": {"replaced": "fail"}}')
+    assert in_process.run(body, date=in_process.DATE.replace(day=7)).one()["inserted"] == 2
+
+
+NEW_STEPS = STEPS.replace('path="s3', 'capture="new_files", checkpoint=known.output, path="s3')
+CHECKPOINT = """
+known = CheckpointOperator(task_id="known", destination_conn_id="lake", target_table="raw.orders",
+                           stream="aws_default.files->raw.orders")
+"""
+
+
+def test_new_files_in_steps_with_a_checkpoint_that_travels(place, bucket):
+    body = CHECKPOINT + NEW_STEPS.replace('destination_conn_id="lake", primary_key', "primary_key", 1)
+    for day, rows in ((5, 4), (6, 0)):
+        run = in_process.run(body.replace("BUCKET", bucket), date=in_process.DATE.replace(day=day))
+        assert run.xcoms["merge"]["inserted"] == rows, run.states
+
+
 def test_a_folder_of_this_worker(place):
     (place.folder / "in").mkdir()
     (place.folder / "in" / "a.csv").write_text(CSV)
@@ -99,7 +125,7 @@ def test_tables_are_not_read_from_files_nor_files_from_tables(place, bucket):
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"path": "original-data/*.csv"}, {"path": "s3://b/**/x.csv"}, {"path": "s3://b/*.csv", "cursor_column": "x"},
+    [{"path": "original-data/*.csv"}, {"path": "/a/../x.csv"}, {"path": "s3://b/*.csv", "cursor_column": "x"},
      {"path": "s3://b/*.csv", "source_table": "t"}, {"path": "s3://b/*.csv", "parallelism": 4}],
 )  # fmt: skip
 def test_a_dag_file_with_a_mistake_does_not_import(parameters):

@@ -1,0 +1,1 @@
+"""What tells people how a task or a DAG ended."""
