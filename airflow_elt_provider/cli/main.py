@@ -1,95 +1,139 @@
-"""Arguments, commands and exit codes of ``elt``."""
+"""Commands and exit codes of ``elt``."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import logging
+import signal
 import sys
-from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any, Final
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NoReturn
 
-from airflow_elt_provider.cli.arguments import add_stage
+from airflow_elt_provider.cli.answer import Answer
+from airflow_elt_provider.cli.doctor import add_doctor
+from airflow_elt_provider.cli.guess import add_guess
 from airflow_elt_provider.cli.plan import add_plan
 from airflow_elt_provider.cli.reconcile import add_reconcile
 from airflow_elt_provider.cli.sync import add_sync
+from airflow_elt_provider.cli.terminal import reporting
+from airflow_elt_provider.cli.upkeep import add_gc, add_reset
 from airflow_elt_provider.errors import ConfigurationError, DataError, EltError
 
 EXIT_CONFIGURATION: Final = 2
 EXIT_DATA: Final = 3
 EXIT_TRANSIENT: Final = 75
 """EX_TEMPFAIL of sysexits.h: the same command may go well later."""
+EXIT_INTERRUPTED: Final = 130
+EXIT_TERMINATED: Final = 143
 
 _EXIT_CODES: Final = ((ConfigurationError, EXIT_CONFIGURATION), (DataError, EXIT_DATA))
+_COMMANDS: Final = (
+    ("guess", add_guess, "say how the rows stand in a file, and print the task that loads it"),
+    ("sync", add_sync, "bring one target table up to date"),
+    ("plan", add_plan, "say what a sync would read, write and change, doing nothing"),
+    ("reconcile", add_reconcile, "compare a target with its source, down to the keys"),
+    ("doctor", add_doctor, "check connections, privileges and packages, and say what is missing"),
+    ("reset", add_reset, "forget a stream's checkpoint: the next sync reads everything"),
+    ("gc", add_gc, "delete stage files and staging tables that nobody needs any more"),
+)
+"""Name, what adds its arguments and sets ``run`` to a function that returns an :class:`Answer`, and help."""
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigurationError(f"{self.prog}: {message}.", hint=f"see {self.prog} --help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit code: 0, 2 configuration, 3 data, 75 try again later."""
-    arguments = _parser().parse_args(argv)
-    logging.basicConfig(
-        level=logging.WARNING if arguments.quiet else logging.INFO, format="%(message)s", stream=sys.stderr
-    )
+    """Run a command and return its exit code; they are listed in ``docs/cli.md``."""
+    words = sys.argv[1:] if argv is None else argv
+    as_json = "--json" in words  # also where the rest of the command cannot be read
     try:
-        result = arguments.run(arguments)
+        arguments = _parser().parse_args(words)
+        with _signals(), reporting(quiet=arguments.quiet):
+            answer = _run(arguments)
     except EltError as error:
-        print(f"elt: {error}", file=sys.stderr)
-        return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), EXIT_TRANSIENT)
-    if result is not None:  # else the command has said it itself
-        print(json.dumps(result, indent=2, ensure_ascii=False))
-    return 0
+        return _failed(error, as_json=as_json)
+    except KeyboardInterrupt:
+        return _stopped("interrupted", EXIT_INTERRUPTED, as_json=as_json)
+    except _Terminated:
+        return _stopped("terminated", EXIT_TERMINATED, as_json=as_json)
+    print(_json(answer.document) if as_json else answer.text)
+    if answer.problem:
+        print(f"elt: {answer.problem}", file=sys.stderr)
+        return _code(answer.problem)
+    return answer.exit_code
+
+
+def _run(arguments: argparse.Namespace) -> Answer:
+    """Run the command beside the main thread, which hears signals and then cancels what runs on the servers."""
+    from airflow_elt_provider.cli.systems import cancel_all
+    from airflow_elt_provider.engine.work import Work
+
+    return Work[Answer](lambda: arguments.run(arguments), cancel_all).run()
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="elt",
         description="Extract, stage and merge tables exactly once. Connections are read from AIRFLOW_CONN_<ID>, "
         "as a URI or JSON, the way Airflow reads them.",
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="log warnings only")
+    parser.add_argument("-q", "--quiet", action="store_true", help="log warnings only, and draw no progress")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add_sync(commands.add_parser("sync", help="bring one target table up to date"))
-    add_plan(commands.add_parser("plan", help="say what a sync would read, write and change, doing nothing"))
-    add_reconcile(commands.add_parser("reconcile", help="compare a target with its source, down to the keys"))
-    _add_reset(commands.add_parser("reset", help="forget a stream's checkpoint: the next sync reads everything"))
-    _add_gc(commands.add_parser("gc", help="delete stage files and staging tables that nobody needs any more"))
+    for name, add, about in _COMMANDS:
+        command = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+        add(command)
+        command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     return parser
 
 
-# --- elt reset, elt gc ---
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Hear SIGTERM as Ctrl-C is heard."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(*_: object) -> NoReturn:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-def _add_reset(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--destination-conn-id", required=True)
-    parser.add_argument("--stream", required=True, help="as printed in every log")
-    parser.set_defaults(run=_reset)
+# --- ends ---
 
 
-def _reset(arguments: argparse.Namespace) -> dict[str, Any]:
-    from airflow_elt_provider.cli.systems import destination
-
-    if not destination(arguments.destination_conn_id).forget(arguments.stream):
-        raise ConfigurationError(
-            f"Connection {arguments.destination_conn_id!r} has no checkpoint of stream {arguments.stream!r}.",
-            hint="copy the stream's name from a log line or from the table _elt.checkpoints",
-        )
-    return {"stream": arguments.stream, "checkpoint": None}
+def _code(error: EltError) -> int:
+    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), EXIT_TRANSIENT)
 
 
-def _add_gc(parser: argparse.ArgumentParser) -> None:
-    add_stage(parser)
-    parser.add_argument("--destination-conn-id", help="also drop staging tables of dead attempts there")
-    parser.add_argument("--older-than", type=float, default=7.0, metavar="DAYS", help="default 7")
-    parser.set_defaults(run=_gc)
+def _failed(error: EltError, *, as_json: bool) -> int:
+    code = _code(error)
+    if as_json:
+        about = {"kind": type(error).__name__, "message": error.message, "remedy": error.hint}
+        print(_json({"error": about, "exit_code": code}))
+    print(f"elt: {error}", file=sys.stderr)
+    return code
 
 
-def _gc(arguments: argparse.Namespace) -> dict[str, Any]:
-    from airflow_elt_provider.cli.systems import destination, stage
-    from airflow_elt_provider.engine.gc import collect
+def _stopped(how: str, code: int, *, as_json: bool) -> int:
+    if as_json:
+        about = {"kind": "Stopped", "message": f"The command was {how}.", "remedy": "run it again"}
+        print(_json({"error": about, "exit_code": code}))
+    print(f"elt: {how}; what was not committed was rolled back", file=sys.stderr)
+    return code
 
-    into = destination(arguments.destination_conn_id) if arguments.destination_conn_id else None
-    result = collect(stage(arguments.stage, arguments.stage_conn_id), timedelta(days=arguments.older_than), into)
-    return {
-        "files": result.files, "bytes": result.bytes, "leftovers": list(result.leftovers),
-        "staging_tables": list(result.staging_tables),
-    }  # fmt: skip
+
+def _json(document: Any) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False)

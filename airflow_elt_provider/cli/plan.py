@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 import uuid
-from typing import Any
+from typing import Final
 
+from airflow_elt_provider.cli.answer import Answer
 from airflow_elt_provider.cli.sync import add_journey, journey
+
+EXIT_SOMETHING_TO_DO: Final = 4
 
 
 def add_plan(parser: argparse.ArgumentParser) -> None:
     """Add what ``elt plan`` takes: the same as ``elt sync``."""
     add_journey(parser, stage=False)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--exit-code", action="store_true", help="exit with 4 where there is something to do")
     parser.set_defaults(run=_plan)
 
 
-def _plan(arguments: argparse.Namespace) -> dict[str, Any] | None:
+def _plan(arguments: argparse.Namespace) -> Answer:
     from airflow_elt_provider.cli.systems import destination, hash_keys, source, stage
     from airflow_elt_provider.core.load import RunIdentity
     from airflow_elt_provider.engine.planning import Planning
@@ -28,7 +31,6 @@ def _plan(arguments: argparse.Namespace) -> dict[str, Any] | None:
         stage(arguments.stage, arguments.stage_conn_id) if arguments.stage else None,
         destination(arguments.destination_conn_id), hash_keys(extraction.hash_columns.values()),
     ).execute()  # fmt: skip
-    if arguments.json:
-        return plan.to_json()
-    print(plan)
-    return None
+    idle = plan.predicate == "none" or bool(plan.measured and plan.measured.exact and not plan.measured.rows)
+    to_do = bool(plan.ddl or plan.refused) or not idle
+    return Answer(plan.to_json(), str(plan), EXIT_SOMETHING_TO_DO if arguments.exit_code and to_do else 0)

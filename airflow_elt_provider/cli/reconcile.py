@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 
+from airflow_elt_provider.cli.answer import Answer
 from airflow_elt_provider.cli.arguments import column_list, pair, picked, redaction
+from airflow_elt_provider.errors import DataError
 
 _OF_EXTRACTION = ("source_table", "query", "path", "where", "primary_key", "columns", "exclude_columns")
 _OF_COMPARISON = ("max_keys", "show_values", "retry_differing", "retry_pause")
@@ -35,11 +36,10 @@ def add_reconcile(parser: argparse.ArgumentParser) -> None:
     add("--show-values", action="store_true", help="show the values that differ, not only their keys")
     add("--retry-differing", type=int, default=1, help="how often keys that differ are asked for again (default 1)")
     add("--retry-pause", type=float, default=2.0, metavar="SECONDS", help="before each of these times (default 2)")
-    add("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=_reconcile)
 
 
-def _reconcile(arguments: argparse.Namespace) -> None:
+def _reconcile(arguments: argparse.Namespace) -> Answer:
     from airflow_elt_provider.cli.systems import destination, source
     from airflow_elt_provider.core.request import extraction
     from airflow_elt_provider.core.table_ref import TableRef
@@ -54,6 +54,9 @@ def _reconcile(arguments: argparse.Namespace) -> None:
         asked, TableRef.parse(arguments.target_table), source(arguments.source_conn_id, arguments.path),
         destination(arguments.destination_conn_id), **picked(arguments, _OF_COMPARISON),
     ).execute()  # fmt: skip
-    # Said before it is refused: a pipeline wants the result all the more where the two differ.
-    print(json.dumps(result.to_json(), indent=2, ensure_ascii=False) if arguments.json else result)
-    result.refuse_beyond(arguments.max_differences)
+    problem = None
+    try:
+        result.refuse_beyond(arguments.max_differences)
+    except DataError as error:  # the result is said all the same: it is wanted all the more where the two differ
+        problem = error
+    return Answer(result.to_json(), str(result), problem=problem)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from airflow_elt_provider.cli.answer import Answer, lines_of
 from airflow_elt_provider.cli.arguments import add_stage, column_list, json_or_text, pair, picked, redaction
 from airflow_elt_provider.errors import ConfigurationError
 
@@ -123,7 +124,7 @@ def journey(arguments: argparse.Namespace) -> tuple[Extraction, Merging]:
     return plan, into
 
 
-def _sync(arguments: argparse.Namespace) -> dict[str, Any]:
+def _sync(arguments: argparse.Namespace) -> Answer:
     from airflow_elt_provider.cli.systems import destination, hash_keys, source, stage
     from airflow_elt_provider.core.load import RunIdentity
     from airflow_elt_provider.engine.sync import Sync
@@ -135,4 +136,5 @@ def _sync(arguments: argparse.Namespace) -> dict[str, Any]:
         stage(arguments.stage, arguments.stage_conn_id), destination(arguments.destination_conn_id),
         hash_keys(plan.hash_columns.values()),
     )  # fmt: skip
-    return sync.execute().to_json()
+    document = sync.execute().to_json()
+    return Answer(document, lines_of(document))

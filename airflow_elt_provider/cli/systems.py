@@ -23,6 +23,8 @@ from airflow_elt_provider.registry import (
 if TYPE_CHECKING:
     from airflow_elt_provider.connectors.files.settings import FilesSettings
 
+_opened: list[Source | Destination] = []
+"""What this command has opened, for whoever interrupts it."""
 _OF_S3: Final = ("acl", "bucket_owner", "kms_key_id", "request_payer", "sse")
 
 
@@ -60,6 +62,7 @@ def source(conn_id: str, path: str | None = None) -> Source:
         refuse_tables_only(parts.conn_type, conn_id)
     row = find_system(parts.conn_type, conn_id, "source")
     made: Source = resolve(row.source, row)(_settings(row, parts))
+    _opened.append(made)
     return made
 
 
@@ -68,7 +71,14 @@ def destination(conn_id: str) -> Destination:
     parts = connection(conn_id)
     row = find_system(parts.conn_type, conn_id, "destination")
     made: Destination = resolve(row.destination, row)(_settings(row, parts))
+    _opened.append(made)
     return made
+
+
+def cancel_all() -> None:
+    """Stop what this command runs on any server; safe from another thread, and when nothing runs."""
+    for system in _opened:
+        system.cancel()
 
 
 def stage(uri: str, conn_id: str | None) -> Stage:

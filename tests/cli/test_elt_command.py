@@ -41,7 +41,7 @@ class Shell:
     def sync(self, *words: str, table: str = "public.item", source: str = "shop", stage: str = "") -> Any:
         done = self.elt(
             "sync", "--source-conn-id", source, "--source-table", table, "--destination-conn-id", "lake",
-            "--target-table", "raw.item", "--stage", stage or self.stage, *words,
+            "--target-table", "raw.item", "--stage", stage or self.stage, "--json", *words,
         )  # fmt: skip
         return json.loads(done.stdout) if done.returncode == 0 else done
 
@@ -93,7 +93,7 @@ def test_files_of_a_folder(shell: Shell) -> None:
     (shell.folder / "a.csv").write_text("id,name\n1,猫\n2,\n")
     words = (
         "sync", "--destination-conn-id", "lake", "--target-table", "raw.item", "--stage", shell.stage,
-        "--path", f"{shell.folder}/*.csv", "--column-type", "id=int", "--primary-key", "id",
+        "--path", f"{shell.folder}/*.csv", "--column-type", "id=int", "--primary-key", "id", "--json",
     )  # fmt: skip
     done = shell.elt(*words, "--source-conn-id", "share")
     assert done.returncode == 0, done.stderr
@@ -109,7 +109,7 @@ def test_files_of_a_folder(shell: Shell) -> None:
 def test_gc_takes_old_files_away(shell: Shell) -> None:
     shell.sync()
     assert list((shell.folder / "stage").rglob("*.parquet"))
-    done = shell.elt("gc", "--stage", shell.stage, "--older-than", "0", "--destination-conn-id", "lake")
+    done = shell.elt("gc", "--stage", shell.stage, "--older-than", "0", "--destination-conn-id", "lake", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["files"] == 2
     assert not list((shell.folder / "stage").rglob("*.parquet"))
@@ -172,7 +172,7 @@ def test_masked_columns_and_rows_set_aside(shell: Shell) -> None:
     session.close()
     done = shell.elt(
         "sync", "--source-conn-id", "shop", "--source-table", "item", "--destination-conn-id", "lake",
-        "--target-table", "raw.item", "--stage", shell.stage, *words,
+        "--target-table", "raw.item", "--stage", shell.stage, "--json", *words,
     )  # fmt: skip
     assert (done.returncode, json.loads(done.stdout)["quarantined"]) == (0, 1)
     key = b"correct-horse-battery-staple"
