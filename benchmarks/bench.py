@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -36,14 +37,13 @@ class Bench:
     def __init__(self, rows: int, rounds: int = ROUNDS, *, large: bool = False, peers: bool = True) -> None:
         """Describe a bench; servers start when they are needed."""
         self.rows, self.rounds, self.large, self.peers = rows, rounds, large, peers
-        self.folder = FOLDER / "work"
+        FOLDER.mkdir(exist_ok=True)
+        self.folder = Path(tempfile.mkdtemp(prefix="work-", dir=FOLDER))  # two benchmarks at once do no harm
         self._stack = ExitStack()
         self._numbers = 0
 
     def __enter__(self) -> Self:
-        """Begin with empty folders."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+        """Begin."""
         return self
 
     def __exit__(self, *error: object) -> None:

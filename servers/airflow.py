@@ -101,10 +101,13 @@ class AirflowServer:
 
     def launch(self, program: str) -> None:
         """Start one of the processes, also again after :meth:`kill`; waits for nothing."""
-        # The triggerer's port for logs is the same everywhere; nobody asks there, the files are at hand.
-        words = [program, "--skip-serve-logs"] if program == TRIGGERER else [program]
         with (self.home / f"{program}.log").open("ab") as log:
-            self._processes[program] = GuardedProcess([_airflow(), *words], log=log, cwd=self.home, env=self.env)
+            command = [airflow_program(), *self._words(program)]
+            self._processes[program] = GuardedProcess(command, log=log, cwd=self.home, env=self.env)
+
+    def _words(self, program: str) -> list[str]:
+        # The triggerer's port for logs is the same everywhere; nobody asks there, the files are at hand.
+        return [program, "--skip-serve-logs"] if program == TRIGGERER else [program]
 
     def kill(self, program: str) -> None:
         """End one of the processes with SIGKILL, as a lost machine does."""
@@ -154,7 +157,7 @@ class AirflowServer:
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run an `airflow` command line against it."""
         done = subprocess.run(
-            [_airflow(), *words], env={**os.environ, **self.env}, capture_output=True, text=True, check=False
+            [airflow_program(), *words], env={**os.environ, **self.env}, capture_output=True, text=True, check=False
         )
         if check and done.returncode:
             raise RuntimeError(f"airflow {' '.join(words)} failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
@@ -189,11 +192,30 @@ class AirflowServer:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
         return self._get(f"{path}?map_index={map_index}&deserialize=true")["value"]
 
+    def connections(self) -> list[str]:
+        """Return the connections that stand in the metadata database."""
+        return [found["connection_id"] for found in self._get("/api/v2/connections?limit=100")["connections"]]
+
+    def log(self, dag_id: str, run_id: str, task_id: str, attempt: int = 1, map_index: int = -1) -> Any:
+        """Return the log of a try, as the web page shows it."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
+        return self._get(f"{path}?map_index={map_index}&full_content=true")["content"]
+
+    def trigger(self, dag_id: str, run_id: str, day: str = "2026-01-02") -> None:
+        """Start a DAG run."""
+        self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": f"{day}T00:00:00Z"})
+
     def _get(self, path: str) -> Any:
-        request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {self._token}"})
+        return self._ask("GET", path)
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read())
 
 
-def _airflow() -> str:
+def airflow_program() -> str:
+    """Return the path of the command line."""
     return str(Path(sys.executable).with_name("airflow"))

@@ -86,7 +86,7 @@ def _grants(marker, database):
 
 def _elt(env, *arguments):
     done = subprocess.run(
-        [ELT, "-q", *arguments],
+        [ELT, "-q", *arguments, "--json"],
         cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -3,21 +3,26 @@ from __future__ import annotations
 import inspect
 import re
 import subprocess
+from datetime import UTC, datetime
 from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 
 from airflow_elt_provider.core.drift import DriftClass
 from airflow_elt_provider.core.types import _SPOKEN
 from airflow_elt_provider.engine.merge import SyncResult
+from airflow_elt_provider.notifications.slack import EltSlackNotifier
+from airflow_elt_provider.operators import _metrics
 from airflow_elt_provider.operators._reads import ReadsSource
 from airflow_elt_provider.operators._remote_task import RemoteSyncOperator
 from airflow_elt_provider.operators._task import EltOperator, UsesStage
 from airflow_elt_provider.operators._writes import MergesRows
 from airflow_elt_provider.provider_info import get_provider_info
 from airflow_elt_provider.remotes.model import Report, StreamReport
+from airflow_elt_provider.sensors.freshness import FreshnessSensor
 from airflow_elt_provider.sensors.remote import RemoteSyncSensor
-from airflow_elt_provider.task_groups import sync_tables
+from airflow_elt_provider.task_groups import sync_partitioned_table, sync_tables
 from tests.docs.pages import ELT, ROOT, first_cells, sections
 
 OPERATORS = sections(ROOT / "docs/operators.md")
@@ -72,16 +77,34 @@ def _marked(*headings):
     return {found[1] for line in lines if (found := re.match(r"\| `(\w+)` \| T ", line))}
 
 
-def test_the_sensor_is_described():
-    section = OPERATORS["RemoteSyncSensor"]
-    assert get_provider_info()["sensors"][0]["python-modules"] == [RemoteSyncSensor.__module__]
-    assert f"`{RemoteSyncSensor.__module__}`" in section
-    assert first_cells(section) == _own_parameters(RemoteSyncSensor)
-    assert _marked("RemoteSyncSensor") == set(RemoteSyncSensor.template_fields)
+@pytest.mark.parametrize("sensor", [RemoteSyncSensor, FreshnessSensor], ids=lambda sensor: sensor.__name__)
+def test_a_sensor_is_described(sensor):
+    section = OPERATORS[sensor.__name__]
+    assert sensor.__module__ in get_provider_info()["sensors"][0]["python-modules"]
+    assert f"`{sensor.__module__}`" in section
+    assert first_cells(section) == _own_parameters(sensor)
+    assert _marked(sensor.__name__) == set(sensor.template_fields)
 
 
-def test_sync_tables_is_described():
-    assert first_cells(OPERATORS["sync_tables"]) == set(inspect.signature(sync_tables).parameters)
+def test_the_notifier_is_described():
+    section = sections(ROOT / "docs/notifications.md")["Notifications"]
+    assert get_provider_info()["notifications"] == [f"{EltSlackNotifier.__module__}.{EltSlackNotifier.__name__}"]
+    assert first_cells(section) == _own_parameters(EltSlackNotifier)
+
+
+def test_every_metric_is_described():
+    described = first_cells(sections(ROOT / "docs/monitoring.md")["Metrics"])
+    manifest = SimpleNamespace(
+        source_facts={"lag_bytes": "1"}, as_of="2026-01-01", created_at="", next_position=SimpleNamespace(cursor=None)
+    )
+    result = SyncResult("id", "stream", seconds={"extract": 1.0, "stage": 1.0, "merge": 1.0})
+    sent = {f"elt.{name}" for _, name, _ in _metrics._measures(result, manifest, datetime.now(UTC))}
+    assert described == sent
+
+
+@pytest.mark.parametrize("group", [sync_tables, sync_partitioned_table], ids=lambda group: group.__name__)
+def test_every_task_group_is_described(group):
+    assert first_cells(OPERATORS[group.__name__]) == set(inspect.signature(group).parameters)
 
 
 def test_every_field_of_the_result_is_described():
@@ -112,7 +135,7 @@ def test_types_that_column_types_lists_are_known():
         assert word in _SPOKEN or word in {"decimal(p,s)", "double", "json", "uuid", "time"}, word
 
 
-@pytest.mark.parametrize("command", ["sync", "plan", "reconcile", "reset", "gc"])
+@pytest.mark.parametrize("command", ["guess", "sync", "plan", "reconcile", "doctor", "reset", "gc"])
 def test_every_flag_of_the_command_line_is_described(command):
     text = subprocess.run(
         [ELT, command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True,
