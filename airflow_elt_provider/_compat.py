@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,8 @@ __all__ = [
     "max_map_length",
     "setting",
     "state_of",
+    "states_of",
+    "xcom_mapped",
 ]
 
 
@@ -126,6 +129,37 @@ def state_of(context: Context, task_id: str) -> str | None:
     states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])
     state = states.get(ti.run_id, {}).get(task_id)
     return str(getattr(state, "value", state)) if state else None
+
+
+def states_of(context: Context, task_id: str) -> dict[int, str | None]:
+    """Return the states of a mapped task's instances in this DAG run, by map index; None where one has none."""
+    ti: Any = context["ti"]
+    if not hasattr(ti, "get_task_states"):  # Airflow 2
+        found: Any = context["dag_run"]
+        states = {one.map_index: one.state for one in found.get_task_instances() if one.task_id == task_id}
+    else:
+        answer = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id]).get(ti.run_id, {})
+        mapped = {name.removeprefix(f"{task_id}_"): state for name, state in answer.items() if name != task_id}
+        states = {int(at): state for at, state in mapped.items()}
+    return {at: str(getattr(state, "value", state)) if state else None for at, state in states.items() if at >= 0}
+
+
+def xcom_mapped(operator: BaseOperator) -> frozenset[str]:
+    """Return the templated parameters of a mapped task's instance that another task's XCom gave, not the DAG file."""
+    dag: Any = operator.dag
+    task = dag.get_task(operator.task_id)
+    given = task.expand_input.value
+    partial: Mapping[str, Any] = task.partial_kwargs
+    if hasattr(given, "resolve"):  # expand_kwargs: what it names is known only at run time
+        defaults = {**dag.default_args, **(getattr(task.task_group, "default_args", None) or {})}
+        return frozenset(
+            name
+            for name in task.template_fields
+            if name not in partial and (name not in defaults or getattr(operator, name) != defaults[name])
+        )
+    if not isinstance(given, Mapping):
+        return frozenset()
+    return frozenset(name for name, value in given.items() if hasattr(value, "resolve"))
 
 
 def _configuration() -> Any:

@@ -43,8 +43,8 @@ def sync_tables(
     :param include: names, or patterns with ``*`` and ``?``, of the tables to take.
     :param exclude: of the tables to leave out.
     :param target_table: the target's name with ``{prefix}``, ``{schema}`` and ``{table}`` in it.
-    :param overrides: table name or pattern -> parameters of its own, e.g. ``{"payment": {"capture": "cursor",
-        "cursor_column": "last_update"}}``.
+    :param overrides: table name or pattern, with or without the schema -> parameters of its own, e.g.
+        ``{"payment": {"capture": "cursor", "cursor_column": "last_update"}}``. A name of no table is refused.
     :param max_active_tables: how many tables of a DAG run are synced at once; default: what Airflow allows.
     :param task_group: further arguments of Airflow's ``TaskGroup``.
     :param parameters: of every table: those of ``SyncTableOperator``, and Airflow's own (``retries``, ``pool`` ...).
@@ -55,6 +55,7 @@ def sync_tables(
         if name in parameters:
             raise ConfigurationError(f"sync_tables has no {name}.", hint="use overrides, or a SyncTableOperator")
     _refuse_shapeless(overrides or {})
+    _refuse_none_active("max_active_tables", max_active_tables)
     with TaskGroup(group_id=group_id, **(task_group or {})) as group:
         airflows = {name: parameters[name] for name in _OF_BOTH_TASKS if name in parameters}
         found = DiscoverTablesOperator(
@@ -65,6 +66,7 @@ def sync_tables(
             exclude=exclude,
             target_table=target_table,
             prefix=prefix,
+            overrides=overrides,
             **airflows,
         )
         synced = SyncDiscoveredTableOperator.partial(
@@ -112,6 +114,7 @@ def sync_partitioned_table(
     for name in ("query", "path", "interval", "cursor_column"):
         if name in parameters:
             raise ConfigurationError(f"sync_partitioned_table has no {name}.", hint="use a SyncTableOperator")
+    _refuse_none_active("max_active_partitions", max_active_partitions)
     given = {"capture": "fingerprint", **parameters}
     given |= {"source_table": str(source_table), "target_table": str(target_table)}
     given |= {"source_conn_id": source_conn_id, "destination_conn_id": destination_conn_id}
@@ -152,3 +155,10 @@ def _refuse_shapeless(overrides: Mapping[str, Any]) -> None:
             raise ConfigurationError(
                 f"overrides of {name} are {own!r}.", hint="write {'table': {'capture': 'cursor', ...}, ...}"
             )
+
+
+def _refuse_none_active(name: str, most: int | None) -> None:
+    if most is not None and most < 1:
+        raise ConfigurationError(
+            f"{name}={most}: nothing would ever run.", hint="give 1 or more, or leave it out for what Airflow allows"
+        )

@@ -48,4 +48,42 @@ def redaction(text: str) -> tuple[str, str]:
 
 def json_or_text(text: str) -> Any:
     """Read a JSON object, or return the text itself."""
-    return json.loads(text) if text.startswith("{") else text
+    return json_object(text) if text.lstrip().startswith("{") else text
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Read a JSON object."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f'{text!r} is no JSON object such as {{"name": "value"}}')
+    return found
+
+
+def count(text: str) -> int:
+    """Read a whole number that is not negative."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
+    return number
+
+
+def amount(text: str, most: float = 1e6) -> float:
+    """Read a number from 0 to ``most``."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= most:  # nor is NaN
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to {most:,.0f}")
+    return number
+
+
+def days(text: str) -> float:
+    """Read a number of days that a calendar can go back."""
+    return amount(text, 100_000)

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 _PREFIX: Final = "AIRFLOW_CONN_"
 _COLOURS: Final = {"ok": "32", "note": "33", "problem": "31;1"}
 EXIT_UNWELL: Final = 2
+_CAPTURES: Final = ("full", "cursor", "xmin", "fingerprint", "wal")
+_ONE: Final = "name a connection: {} CONN_ID"
+_PLACES: Final = {
+    "source_table": ("source", _ONE), "source_path": ("source", _ONE), "capture": ("source", _ONE),
+    "publication": ("source", _ONE), "target_table": ("destination", _ONE),
+    "stage_conn_id": ("stage", "name the place: {} URI"),
+}  # fmt: skip
+"""What is asked for, where it is looked for, and what to say without."""
 
 
 def add_doctor(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +36,8 @@ def add_doctor(parser: argparse.ArgumentParser) -> None:
     add("--source", action="append", default=[], metavar="CONN_ID", help="a connection that is read from")
     add("--source-table", action="append", default=[], metavar="TABLE", help="that has to be readable there")
     add("--source-path", action="append", default=[], metavar="PATH", help="files that have to be readable there")
-    add("--capture", action="append", default=[], metavar="NAME", help="that has to be possible: cursor, xmin, "
-        "fingerprint or wal (others are only noted)")  # fmt: skip
+    add("--capture", action="append", default=[], choices=_CAPTURES, help="that has to be possible (others are only "
+        "noted)")  # fmt: skip
     add("--publication", default="", metavar="NAME", help="of capture wal")
     add("--destination", action="append", default=[], metavar="CONN_ID", help="a connection that is written to")
     add("--target-table", action="append", default=[], metavar="TABLE", help="that has to be writable there")
@@ -53,10 +62,25 @@ class _Examined:
 def _doctor(arguments: argparse.Namespace) -> Answer:
     from airflow_elt_provider.core.doctor import Verdict
 
+    _refuse_placeless(arguments)
     examined = list(_examined(arguments))
     problems = sum(finding.verdict is Verdict.PROBLEM for each in examined for finding in each.findings)
     document = {"ok": not problems, "problems": problems, "subjects": [each.to_json() for each in examined]}
     return Answer(document, _text(examined, problems), EXIT_UNWELL if problems else 0)
+
+
+def _refuse_placeless(arguments: argparse.Namespace) -> None:
+    """Refuse to look for something that nobody said where to look for: all would seem to be well."""
+    for asked, (place, hint) in _PLACES.items():
+        if getattr(arguments, asked) and not getattr(arguments, place):
+            flag = f"--{place}"
+            raise ConfigurationError(f"--{asked.replace('_', '-')} needs {flag}.", hint=hint.format(flag))
+    if arguments.packages:
+        for place in ("source", "destination", "stage", "remote"):
+            if getattr(arguments, place):
+                raise ConfigurationError(
+                    f"--packages compares packages only, and looks at no --{place}.", hint="run two commands"
+                )
 
 
 def _examined(arguments: argparse.Namespace) -> Iterator[_Examined]:
@@ -70,6 +94,7 @@ def _examined(arguments: argparse.Namespace) -> Iterator[_Examined]:
         yield _any_connection(conn_id)
     for conn_id in arguments.source:
         yield _source(conn_id, _inquiry(arguments, arguments.source_table))
+    yield from _unlooked(arguments)
     for conn_id in arguments.remote:
         yield _remote(conn_id)
     for conn_id in arguments.destination:
@@ -96,6 +121,8 @@ def _listed(file: str, extras: list[str]) -> _Examined:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}.", hint="name a file, or -") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{file} is no text.", hint="give a list of packages, in UTF-8") from error
     where = "standard input" if file == "-" else file
     return _Examined(f"packages of {where}", list(compare(read_list(text), extras, here=False)))
 
@@ -129,6 +156,28 @@ def _extras(arguments: argparse.Namespace, conn_ids: list[str]) -> set[str]:
 
 
 # --- systems ---
+
+
+def _unlooked(arguments: argparse.Namespace) -> Iterator[_Examined]:
+    """Say what none of the sources could be asked: tables of those that lead to files, files of all others."""
+    from airflow_elt_provider.cli.systems import connection
+    from airflow_elt_provider.core.doctor import problem
+    from airflow_elt_provider.registry import systems
+
+    try:
+        kinds = {connection(conn_id).conn_type for conn_id in arguments.source}
+    except EltError:  # said where the connection itself is examined
+        return
+    of_files = {kind for row in systems() if row.files for kind in row.conn_types} & kinds
+    captures = set(arguments.capture) - {"full"}
+    findings = []
+    if arguments.source_path and not of_files:
+        findings.append(problem("--source-path", "not looked at: no source leads to files", "name one: --source"))
+    if (arguments.source_table or captures) and kinds == of_files:
+        flag = "--source-table" if arguments.source_table else "--capture"
+        findings.append(problem(flag, "not looked at: every source leads to files", "name another one: --source"))
+    if kinds and findings:
+        yield _Examined("sources", findings)
 
 
 def _source(conn_id: str, inquiry: Inquiry) -> _Examined:
@@ -174,11 +223,27 @@ def _stage(uri: str, arguments: argparse.Namespace) -> _Examined:
 
     def findings() -> Iterator[Finding]:
         made = stage(uri, arguments.stage_conn_id)
-        yield from examine_stage(made)
+        with _unmade(uri):
+            yield from examine_stage(made)
         for conn_id in arguments.destination:
             yield examine_match(made, destination(conn_id))
 
     return _Examined(f"stage {uri}", list(survived("open", findings())))
+
+
+@contextmanager
+def _unmade(uri: str) -> Iterator[None]:
+    """Remove the folders that a local stage is made of and that were not there before."""
+    from airflow_elt_provider.stages.uri import folder_path
+
+    folder = folder_path(uri) if uri.startswith("file:") else Path("/")
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # somebody has put something into one of them
+            for each in new:
+                each.rmdir()
 
 
 def _any_connection(conn_id: str) -> _Examined:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from airflow_elt_provider.cli.answer import Answer
+from airflow_elt_provider.cli.arguments import count
 
 _CONNECTIONS: Final = {"s3": "aws_default", "gs": "google_cloud_default"}
 
@@ -20,7 +21,7 @@ def add_guess(parser: argparse.ArgumentParser) -> None:
     add("--target-table", default="", metavar="TABLE", help="for the call that is printed (default: raw.<file>)")
     add("--yaml", action="store_true", help="print the call's parameters as YAML instead of Python")
     add("--no-validate", action="store_true", help="look at a sample only, and do not read the whole file")
-    add("--max-shown", type=int, default=20, metavar="N", help="rows that do not fit and are shown (default 20)")
+    add("--max-shown", type=count, default=20, metavar="N", help="rows that do not fit and are shown (default 20)")
     parser.set_defaults(run=_guess)
 
 

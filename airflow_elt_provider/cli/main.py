@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn
 
+from airflow_elt_provider.cli import output
 from airflow_elt_provider.cli.answer import Answer
 from airflow_elt_provider.cli.doctor import add_doctor
 from airflow_elt_provider.cli.guess import add_guess
@@ -23,8 +24,7 @@ from airflow_elt_provider.errors import ConfigurationError, DataError, EltError
 
 EXIT_CONFIGURATION: Final = 2
 EXIT_DATA: Final = 3
-EXIT_TRANSIENT: Final = 75
-"""EX_TEMPFAIL of sysexits.h: the same command may go well later."""
+EXIT_TRANSIENT: Final = output.EXIT_TRANSIENT
 EXIT_INTERRUPTED: Final = 130
 EXIT_TERMINATED: Final = 143
 
@@ -46,13 +46,27 @@ class _Terminated(BaseException):
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **words: Any) -> None:
+        super().__init__(allow_abbrev=False, **words)  # --js is no --json: scripts would break with the next option
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        with output.writing():  # argparse itself keeps quiet of an error
+            print(message, end="", file=file or sys.stderr)
+
     def error(self, message: str) -> NoReturn:
         raise ConfigurationError(f"{self.prog}: {message}.", hint=f"see {self.prog} --help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; they are listed in ``docs/cli.md``."""
-    words = sys.argv[1:] if argv is None else argv
+    output.prepare()
+    try:
+        return _ended(sys.argv[1:] if argv is None else argv)
+    except output.UnwrittenError as error:
+        return error.end()
+
+
+def _ended(words: Sequence[str]) -> int:
     as_json = "--json" in words  # also where the rest of the command cannot be read
     try:
         arguments = _parser().parse_args(words)
@@ -64,9 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _stopped("interrupted", EXIT_INTERRUPTED, as_json=as_json)
     except _Terminated:
         return _stopped("terminated", EXIT_TERMINATED, as_json=as_json)
-    print(_json(answer.document) if as_json else answer.text)
+    output.say(_json(answer.document) if as_json else answer.text)
     if answer.problem:
-        print(f"elt: {answer.problem}", file=sys.stderr)
+        output.say_aside(f"elt: {answer.problem}")
         return _code(answer.problem)
     return answer.exit_code
 
@@ -122,18 +136,18 @@ def _failed(error: EltError, *, as_json: bool) -> int:
     code = _code(error)
     if as_json:
         about = {"kind": type(error).__name__, "message": error.message, "remedy": error.hint}
-        print(_json({"error": about, "exit_code": code}))
-    print(f"elt: {error}", file=sys.stderr)
+        output.say(_json({"error": about, "exit_code": code}))
+    output.say_aside(f"elt: {error}")
     return code
 
 
 def _stopped(how: str, code: int, *, as_json: bool) -> int:
     if as_json:
         about = {"kind": "Stopped", "message": f"The command was {how}.", "remedy": "run it again"}
-        print(_json({"error": about, "exit_code": code}))
-    print(f"elt: {how}; what was not committed was rolled back", file=sys.stderr)
+        output.say(_json({"error": about, "exit_code": code}))
+    output.say_aside(f"elt: {how}; what was not committed was rolled back")
     return code
 
 
 def _json(document: Any) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False)
+    return json.dumps(document, indent=2, ensure_ascii=not output.speaks_unicode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from airflow_elt_provider.cli.answer import Answer
-from airflow_elt_provider.cli.arguments import column_list, pair, picked, redaction
+from airflow_elt_provider.cli.arguments import amount, column_list, count, pair, picked, redaction
 from airflow_elt_provider.errors import DataError
 
 _OF_EXTRACTION = ("source_table", "query", "path", "where", "primary_key", "columns", "exclude_columns")
@@ -31,11 +31,11 @@ def add_reconcile(parser: argparse.ArgumentParser) -> None:
         "--hash-column", type=pair, action="append", default=[], metavar="NAME=CONN_ID", help="as in elt sync: left out"
     )
     add("--redact-column", action="append", default=[], metavar="NAME[=TEXT]", help="as in elt sync: left out")
-    add("--max-differences", type=int, default=0, help="rows that may differ before the exit code is 3 (default 0)")
-    add("--max-keys", type=int, default=100, help="keys that are named (default 100)")
+    add("--max-differences", type=count, default=0, help="rows that may differ before the exit code is 3 (default 0)")
+    add("--max-keys", type=count, default=100, help="keys that are named (default 100)")
     add("--show-values", action="store_true", help="show the values that differ, not only their keys")
-    add("--retry-differing", type=int, default=1, help="how often keys that differ are asked for again (default 1)")
-    add("--retry-pause", type=float, default=2.0, metavar="SECONDS", help="before each of these times (default 2)")
+    add("--retry-differing", type=count, default=1, help="how often keys that differ are asked for again (default 1)")
+    add("--retry-pause", type=amount, default=2.0, metavar="SECONDS", help="before each of these times (default 2)")
     parser.set_defaults(run=_reconcile)
 
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 import uuid
 from typing import TYPE_CHECKING, Final
 
 from airflow_elt_provider.cli.answer import Answer, lines_of
-from airflow_elt_provider.cli.arguments import add_stage, column_list, json_or_text, pair, picked, redaction
+from airflow_elt_provider.cli.arguments import (
+    add_stage,
+    column_list,
+    json_object,
+    json_or_text,
+    pair,
+    picked,
+    redaction,
+)
 from airflow_elt_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -48,7 +55,12 @@ def add_journey(parser: argparse.ArgumentParser, *, stage: bool = True) -> None:
     add("--destination-conn-id", required=True)
     add("--target-table", required=True)
     add_stage(parser, required=stage)
-    add("--capture", help="full, cursor, xmin, fingerprint or wal (default: cursor with --cursor-column, else full)")
+    add(
+        "--capture",
+        type=json_or_text,
+        help="full, cursor, xmin, fingerprint, wal or new_files, or a JSON object with its settings (default: cursor "
+        "with --cursor-column, else full)",
+    )
     add("--cursor-column")
     add("--cursor-lag", type=float, help="seconds for dates and times, a number for numbers")
     add("--mode", default="merge", help="append, merge, replace or history (default merge)")
@@ -89,7 +101,7 @@ def add_journey(parser: argparse.ArgumentParser, *, stage: bool = True) -> None:
     add(
         "--max-quarantined-rows", type=int, default=0, help="rows that cannot be taken and may be set aside (default 0)"
     )
-    add("--table-options", type=json.loads, help="a JSON object")
+    add("--table-options", type=json_object, help="a JSON object")
     add("--parallelism", type=int, default=1, help="ranges of the table that are read at once")
     add("--stream", help="name of the checkpoint")
 

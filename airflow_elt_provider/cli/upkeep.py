@@ -6,7 +6,7 @@ import argparse
 from datetime import timedelta
 
 from airflow_elt_provider.cli.answer import Answer, lines_of
-from airflow_elt_provider.cli.arguments import add_stage
+from airflow_elt_provider.cli.arguments import add_stage, days
 from airflow_elt_provider.errors import ConfigurationError
 
 
@@ -33,7 +33,7 @@ def add_gc(parser: argparse.ArgumentParser) -> None:
     """Add what ``elt gc`` takes."""
     add_stage(parser)
     parser.add_argument("--destination-conn-id", help="also drop staging tables of dead attempts there")
-    parser.add_argument("--older-than", type=float, default=7.0, metavar="DAYS", help="default 7")
+    parser.add_argument("--older-than", type=days, default=7.0, metavar="DAYS", help="default 7")
     parser.set_defaults(run=_gc)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, ClassVar, Final, NamedTuple, NewType
+from typing import Any, ClassVar, NewType
 
 from airflow_elt_provider.core.load import Load, Piece
 from airflow_elt_provider.core.schema import VERSION_START, Column
+from airflow_elt_provider.core.sync_log_sql import logged
 from airflow_elt_provider.core.system_columns import VALID_FROM
 from airflow_elt_provider.core.table_ref import TableRef
 
@@ -239,18 +240,7 @@ class Dialect:
 
     def _logged(self, receipts: str) -> str:
         """Return the query that reads the sync log off the receipts."""
-        items = [
-            f"{each.column} AS {name}" if each.column else f"{self._told(each.told, each.kind)} AS {name}"
-            for name, each in _SYNC_LOG.items()
-        ]
-        return f"SELECT {', '.join(items)} FROM {receipts}"
-
-    def _told(self, name: str, kind: str) -> str:
-        value = self.json_text("receipt", name)
-        if kind == "moment":
-            return self.iso_instant(value)
-        types = {"whole": self.whole_type, "double": self.double_type}
-        return self.cast(value, types[kind]) if kind else value
+        return logged(self, receipts)
 
     def iso_instant(self, expression: str) -> str:
         """Return the instant that a text of ISO 8601 with time zone names, as :attr:`now` gives it."""
@@ -310,27 +300,3 @@ class Dialect:
 
 
 _RECEIPT = "receipt, inserted, updated, deleted"
-
-
-class _Logged(NamedTuple):
-    """A column of the sync log.
-
-    :param column: of the receipts, or "".
-    :param told: the member of the receipt's JSON, and what ``kind`` of value it is: text, unless it says so.
-    """
-
-    column: str = ""
-    told: str = ""
-    kind: str = ""
-
-
-_SYNC_LOG: Final[Mapping[str, _Logged]] = {
-    "stream": _Logged("stream"), "load_id": _Logged("load_id"), "target": _Logged(told="target"),
-    "capture": _Logged(told="capture"), "mode": _Logged(told="mode"),
-    "started_at": _Logged(told="started_at", kind="moment"), "finished_at": _Logged("committed_at"),
-    "rows_extracted": _Logged("extracted"), "rows_inserted": _Logged("inserted"), "rows_updated": _Logged("updated"),
-    "rows_deleted": _Logged("deleted"), "rows_quarantined": _Logged(told="quarantined", kind="whole"),
-    "bytes": _Logged(told="bytes", kind="whole"), "files": _Logged(told="files", kind="whole"),
-    "schema_changes": _Logged(told="schema_changes"), "position": _Logged(told="reached"),
-    "lag_bytes": _Logged(told="lag_bytes", kind="whole"), "lag_seconds": _Logged(told="lag_seconds", kind="double"),
-}  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
@@ -85,6 +85,19 @@ def problem(check: str, detail: str, remedy: str) -> Finding:
 def refused(check: str, error: EltError) -> Finding:
     """Return an error as a problem."""
     return problem(check, error.message, error.hint)
+
+
+def cursor_unknown(table: TableRef) -> Finding:
+    """Say what is not known of the capture ``cursor``: the column."""
+    return note(f"{table}: capture cursor", "possible with a column that only grows; none was named, none looked at")
+
+
+def unknowable(captures: Collection[str]) -> Iterator[Finding]:
+    """Say that captures were asked for and no table was: nothing was checked."""
+    for name in sorted(captures):
+        yield problem(
+            f"capture {name}", "not checked: whether it is possible depends on the table", "name one: --source-table"
+        )
 
 
 def checked(check: str, work: Callable[[], str]) -> Finding:

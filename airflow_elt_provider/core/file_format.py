@@ -148,6 +148,8 @@ class FileFormat:
 
 
 def _is_charset(name: str) -> bool:
+    if name.lower() in {"idna", "punycode", "undefined"}:  # codecs, but of no file
+        return False
     try:
         return bool(codecs.lookup(name)._is_text_encoding)  # noqa: SLF001 - hex and the like are codecs, too
     except LookupError:

@@ -11,10 +11,11 @@ from typing import Any, TypeAlias
 
 from airflow_elt_provider.core.checks import RowCheck
 from airflow_elt_provider.core.in_place import LentFile
-from airflow_elt_provider.core.manifest import Manifest, ManifestRef, StagedFile
+from airflow_elt_provider.core.manifest import Manifest, ManifestRef
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.plan import Merging
 from airflow_elt_provider.core.quarantine import RefusedRow
+from airflow_elt_provider.core.staged_file import StagedFile
 from airflow_elt_provider.core.table_ref import TableRef
 
 Lend: TypeAlias = Callable[[StagedFile], AbstractContextManager[LentFile]]

@@ -8,10 +8,10 @@ from typing import Final
 from airflow_elt_provider.core.buckets import BucketKind, Buckets
 from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.drift import DriftAction, DriftClass
-from airflow_elt_provider.core.manifest import Role
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.question_sql import QuestionSql
 from airflow_elt_provider.core.schema import Column
+from airflow_elt_provider.core.staged_file import Role
 from airflow_elt_provider.core.system_columns import DELETED_AT, LOAD_ID
 
 

@@ -84,14 +84,13 @@ def refuse_unfit(extraction: Extraction, partitions: int) -> None:
     :raises ConfigurationError: names the parameter.
     """
     capture = extraction.capture
-    fingerprint = isinstance(capture, Fingerprint)
     masked = sorted(set(extraction.masked_columns) & set(extraction.primary_key or ()))
     rules = [
         (partitions < 1, f"partitions={partitions} is no number of ranges.", "give 1 or more"),
-        (not fingerprint,
+        (not isinstance(capture, Fingerprint),
          f"partitions needs capture='fingerprint', not {capture.name!r}: nothing else finds what moved between them.",
          "use capture='fingerprint', or parallelism to read several ranges in one task"),
-        (fingerprint and isinstance(capture, Fingerprint) and capture.consistent,
+        (isinstance(capture, Fingerprint) and capture.consistent,
          "Fingerprint(consistent=True) wants one snapshot, and each partition has its own.",
          "leave consistent or partitions out"),
         (extraction.max_quarantined_rows > 0,

@@ -16,11 +16,11 @@ from airflow_elt_provider.core.buckets import Buckets
 from airflow_elt_provider.core.checkpoint import Checkpoint, Position
 from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.load import Lend, Load
-from airflow_elt_provider.core.manifest import StagedFile
 from airflow_elt_provider.core.plan import Extraction
 from airflow_elt_provider.core.quarantine import Quarantine
 from airflow_elt_provider.core.receipt import Receipt
 from airflow_elt_provider.core.schema import TableSchema
+from airflow_elt_provider.core.staged_file import StagedFile
 from airflow_elt_provider.core.table_ref import TableRef
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from airflow_elt_provider.core.checkpoint import Position
+
+ROW_COUNTS: Final = ("extracted", "inserted", "updated", "deleted", "quarantined")
+"""What a receipt, and a task's result, say in numbers of rows."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,11 @@ from typing import Final
 import pyarrow as pa
 
 from airflow_elt_provider.core.dialect import Sql
-from airflow_elt_provider.core.manifest import Role
 from airflow_elt_provider.core.merge_sql import MergeSql
 from airflow_elt_provider.core.modes import DeleteMode
 from airflow_elt_provider.core.question_sql import Problem
 from airflow_elt_provider.core.schema import VERSION_START
+from airflow_elt_provider.core.staged_file import Role
 from airflow_elt_provider.core.system_columns import IS_CURRENT, OP, VALID_FROM, VALID_TO
 
 AT: Final = "_elt_at"

@@ -38,7 +38,8 @@ def merge_partitions(
 ) -> SyncResult:
     """Publish the partitions of one table in one transaction, or return what their receipt says.
 
-    One reference alone, of a table that was not divided, is merged as :func:`merge_load` does.
+    One reference alone, of a table that was not divided, is merged as :func:`merge_load` does. What an earlier plan of
+    more ranges left behind is left out.
 
     :raises ConfigurationError: when they are not the partitions of one table, or not all of them.
     :raises StaleLoadError: when they are of different divisions, or the stream moved on since.
@@ -55,6 +56,10 @@ def merge_partitions(
             parts.append((ref, Manifest.from_bytes(stage.read(ref.manifest.uri), ref.manifest)))
         except FileNotFoundError as error:
             return _merged_already(staged, destination, gone(ref.manifest, error))
+    parts = _of_last_plan(parts)
+    staged = [ref for ref, _ in parts]
+    if len(staged) == 1:
+        return merge_load(staged[0], merging, destination, stage)
     found = Partitions.of(parts)
     manifest, published = found.published(stage)
     _refuse_stale(manifest, destination)
@@ -64,6 +69,30 @@ def merge_partitions(
     return merge_manifest(
         StagingRef(published, staged[0].target, "", seconds), manifest, merging, destination, stage, pieces
     )
+
+
+def _of_last_plan(parts: Sequence[tuple[StagingRef, Manifest]]) -> list[tuple[StagingRef, Manifest]]:
+    """Leave out what a cleared run's earlier plan left behind, where the new one has fewer ranges.
+
+    Airflow keeps the XComs of the mapped instances that it removes, and hands them on. They have the highest numbers,
+    and were read before anything of the new plan; whatever else does not fit together is left for the refusals.
+    """
+    last = max((manifest for _, manifest in parts), key=lambda manifest: manifest.created_at)
+    division, number = (last.partition.division, last.partition.of) if last.partition else (None, 1)
+    kept = [part for part in parts if (part[1].partition and part[1].partition.division) == division]
+    since = min(manifest.created_at for _, manifest in kept)
+    left = [manifest for _, manifest in parts if (manifest.partition and manifest.partition.division) != division]
+    if not left or not all(_is_leftover(manifest, last, number, since) for manifest in left):
+        return list(parts)
+    log.info("%s: merge: %d partitions of an earlier plan are left out", last.stream, len(left))
+    return kept
+
+
+def _is_leftover(manifest: Manifest, last: Manifest, number: int, since: str) -> bool:
+    return (
+        manifest.partition is not None and manifest.partition.number > number and manifest.created_at < since
+        and manifest.stream == last.stream
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

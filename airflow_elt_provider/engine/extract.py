@@ -15,13 +15,14 @@ from typing import Final
 from airflow_elt_provider.core.checkpoint import Position
 from airflow_elt_provider.core.evolve import refuse_unusable
 from airflow_elt_provider.core.load import RunIdentity, new_nonce
-from airflow_elt_provider.core.manifest import Manifest, ManifestRef, StagedFile
+from airflow_elt_provider.core.manifest import Manifest, ManifestRef
 from airflow_elt_provider.core.masking import Masks
 from airflow_elt_provider.core.plan import Extraction, Interval
 from airflow_elt_provider.core.protocols import ChangeSet, Outcome, Source, Stage
 from airflow_elt_provider.core.secret import Secret
+from airflow_elt_provider.core.staged_file import StagedFile
 from airflow_elt_provider.engine import partitions, state_files
-from airflow_elt_provider.engine.in_place import InPlace
+from airflow_elt_provider.engine.in_place import InPlaceLoad
 from airflow_elt_provider.engine.parts import Parts, write_changes
 from airflow_elt_provider.engine.portions import PortionedLoad
 from airflow_elt_provider.engine.progress import Progress
@@ -55,7 +56,7 @@ class Extract:
     stage: Stage
     state: StreamState | None
     keys: Mapping[str, Secret] = field(default_factory=dict)
-    in_place: InPlace | None = None
+    in_place: InPlaceLoad | None = None
 
     @cached_property
     def masks(self) -> Masks:
@@ -92,7 +93,6 @@ class Extract:
         number, former = (0, None) if self.in_place else self._former(start)
         if former:
             return former
-        nonce = new_nonce()
         memory = state_files.recall(self.stage, self.extraction.stream, start.remembered)
         asked = self.masks.asked_of_source(self.extraction)
         since = replace(start.since, masks={}) if start.since else None  # masks are no business of the source's
@@ -103,15 +103,10 @@ class Extract:
                     return former
             for note in given.notes:
                 log.info("%s: extract: %s", self.extraction.stream, note)
-            refuse_unusable(given.schema, self.extraction.mode, self.extraction.source)
-            partitions.refuse_undivided(self.extraction, given)
-            self._refuse_masks(given)
+            self._refuse_unfit(given)
             progress = Progress(f"{self.extraction.stream}: extract")
-            changes, files, quarantine = self._written(given, nonce, progress, start)
-            position = self._position(changes, start, nonce)
-            manifest = self._manifest(changes, start, files, position)
-            manifest = replace(manifest, quarantine=quarantine, created_at=began)
-        ref = self._publish(manifest, number, start)
+            manifest = self._staged(given, start, progress)
+        ref = self._publish(replace(manifest, created_at=began), number, start)
         state_files.forget_old(self.stage, stream_folder(self.extraction.stream), start.since)
         seconds = round(started.seconds, 3)
         log.info("%s: extract: %s in %.2f s -> %s", self.extraction.stream, progress, seconds, ref.uri)
@@ -125,10 +120,19 @@ class Extract:
         log.info("%s: extract: using %s of a former attempt", self.extraction.stream, newest[1].uri)
         return number, newest[1]
 
-    def _refuse_masks(self, given: ChangeSet) -> None:
+    def _refuse_unfit(self, given: ChangeSet) -> None:
+        refuse_unusable(given.schema, self.extraction.mode, self.extraction.source)
+        partitions.refuse_undivided(self.extraction, given)
         self.masks.refuse_key(given.schema, self.extraction)
         if self.state and self.state.checkpoint and not self.extraction.full_refresh:
             self.masks.refuse_change(self.state.checkpoint.position, given.position, given.renamed)
+
+    def _staged(self, given: ChangeSet, start: Start, progress: Progress) -> Manifest:
+        """Write everything, and return what the manifest is to say of it."""
+        nonce = new_nonce()
+        changes, files, quarantine = self._written(given, nonce, progress, start)
+        position = self._position(changes, start, nonce)
+        return replace(self._manifest(changes, start, files, position), quarantine=quarantine)
 
     def _written(
         self, given: ChangeSet, nonce: str, progress: Progress, start: Start

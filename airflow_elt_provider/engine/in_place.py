@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 
 from airflow_elt_provider.core.in_place import LentFile
 from airflow_elt_provider.core.load import Lend, Load, StagingRef
-from airflow_elt_provider.core.manifest import Manifest, ManifestRef, StagedFile
+from airflow_elt_provider.core.manifest import Manifest, ManifestRef
 from airflow_elt_provider.core.plan import Extraction, Merging
 from airflow_elt_provider.core.protocols import Destination, Stage
+from airflow_elt_provider.core.staged_file import StagedFile
 from airflow_elt_provider.engine.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def may_be(extraction: Extraction, merging: Merging, destination: Destination) -
 
 
 @dataclass
-class InPlace:
+class InPlaceLoad:
     """One load, from the extract that finds it to the merge.
 
     :param manifest: as published; None where the files had to be staged after all.

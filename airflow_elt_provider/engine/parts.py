@@ -15,9 +15,9 @@ from typing import IO, TYPE_CHECKING, Final, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from airflow_elt_provider.core.manifest import Role, StagedFile
 from airflow_elt_provider.core.protocols import ChangeSet, Stage
 from airflow_elt_provider.core.schema import EXTRA_COLUMNS, TableSchema
+from airflow_elt_provider.core.staged_file import Role, StagedFile
 from airflow_elt_provider.engine.progress import Progress
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass, replace
 from itertools import count
 from typing import Any
 
-from airflow_elt_provider.core.manifest import Role, StagedFile
 from airflow_elt_provider.core.masking import Masks
 from airflow_elt_provider.core.protocols import ChangeSet, Portions, Stage
+from airflow_elt_provider.core.staged_file import Role, StagedFile
 from airflow_elt_provider.engine.masking import masked
 from airflow_elt_provider.engine.parts import Parts
 

@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 
 from airflow_elt_provider.core.buckets import BucketKind, Buckets
 from airflow_elt_provider.core.load import new_nonce
-from airflow_elt_provider.core.manifest import Role, StagedFile
 from airflow_elt_provider.core.masking import Masks
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.plan import Extraction
 from airflow_elt_provider.core.protocols import ChangeSet, Stage
 from airflow_elt_provider.core.quarantine import KEYLESS, Quarantine, RefusedRow
+from airflow_elt_provider.core.staged_file import Role, StagedFile
 from airflow_elt_provider.core.system_columns import OP
 from airflow_elt_provider.engine.masking import mask_batch, masked
 from airflow_elt_provider.errors import QuarantineExceededError

@@ -86,14 +86,14 @@ class Sync:
 
     def _directly(self) -> SyncResult:
         """Load files from where they lie, where that can be, and stage them otherwise."""
-        load = in_place.InPlace()
+        load = in_place.InPlaceLoad()
         try:
             return self._once(load)
         except NotInPlaceError as error:
             log.info("%s: reading the files row by row: %s", self.extraction.stream, error.message)
             return self._once()
 
-    def _once(self, load: in_place.InPlace | None = None) -> SyncResult:
+    def _once(self, load: in_place.InPlaceLoad | None = None) -> SyncResult:
         state = StreamState.read(self.destination, self.extraction, self.run)
         extraction = replace(self.extraction, in_place=load is not None)
         ref = Extract(extraction, self.run, self.source, self.stage, state, self.keys, load).execute()

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import pyarrow as pa
 
 BLOCK_BYTES: Final = 2 << 20
-"""What is in memory at once of a file."""
+"""What is in memory at once of a file, and the most that one row of a CSV file may take."""
 _PACKED_BYTES: Final = 256 << 10
 
 
@@ -95,7 +95,9 @@ def _zstd(path: Path) -> Iterator[bytes]:
 class BlockStream(io.RawIOBase):
     """Blocks as a stream to read from; gives as much as is asked for, except at the end.
 
-    Arrow reads ahead in a thread of its own: a stream may be closed while it is being read.
+    Arrow reads ahead in a thread of its own: a stream may be closed while it is being read. And its CSV reader drops a
+    line feed at the beginning of a block when the block before ended in a carriage return, inside of quotes, too: no
+    block ends in one.
 
     :param blocks: closed with the stream.
     :param end: given the last byte, what is told besides after it.
@@ -132,6 +134,8 @@ class BlockStream(io.RawIOBase):
         data = parts[-1] if not any(parts[:-1]) else b"".join(parts)
         if size < 0:
             size = len(data)
+        if size > 1 and data[size - 1 : size] == b"\r":
+            size -= 1
         data, self._left = data[:size], data[size:]
         if self._watch:
             self._watch(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import secrets
 import zlib
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -18,26 +19,22 @@ import pyarrow.csv as pacsv
 from airflow_elt_provider.core.file_format import FileFormat
 from airflow_elt_provider.core.quarantine import Quarantine
 from airflow_elt_provider.errors import DataError
-from airflow_elt_provider.formats import blocks
-from airflow_elt_provider.formats.charset import Marks, shown, spoken_charset, utf_8
+from airflow_elt_provider.formats.blocks import BLOCK_BYTES, BlockStream
+from airflow_elt_provider.formats.charset import Marks, shown, spoken_charset
 from airflow_elt_provider.formats.csv_quick import quick_types, quick_values
 from airflow_elt_provider.formats.csv_sieve import CsvSieve, Ending, Lines
 from airflow_elt_provider.formats.dialect import Dialect, TooLongError, without_lines
 from airflow_elt_provider.formats.fields import Field, cut, implied_types, refuse_unknown_times, text_fields
-from airflow_elt_provider.formats.foreign import HEAD_BYTES, refuse_foreign
 from airflow_elt_provider.formats.sieve import Sieve
+from airflow_elt_provider.formats.text_file import PIECE_BYTES, as_text, refuse_no_text, text_blocks, unreadable
 
 if TYPE_CHECKING:
     from typing import TextIO
 
-BLOCK_BYTES: Final = blocks.BLOCK_BYTES
-"""What is parsed at once, and the most that one row may take; bounds the reader's memory."""
 _TOO_LONG: Final = "straddling"
 """What Arrow says of a row that is longer than a block."""
 _OTHERS: Final = (";", "\t", "|")
 """What separates fields elsewhere."""
-_END: Final = "\x1aend of file\x1a"
-_PIECE: Final = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -46,6 +43,7 @@ class CsvFile:
 
     An empty field is NULL; a quoted one (``""``) is the empty text, and NULL for every other type. Fields are quoted
     with ``"``, doubled inside; quoted ones may hold commas and line breaks. ``form`` has it otherwise.
+    :class:`~airflow_elt_provider.formats.table_file.TableFile` says what the methods promise.
 
     :param name: what errors call it, and what tells compression and delimiter where ``form`` leaves them open.
     :param hidden: columns whose values no error may show.
@@ -69,7 +67,7 @@ class CsvFile:
     @cached_property
     def _columns(self) -> tuple[str, ...]:
         with self._errors():
-            self._refuse_foreign()
+            refuse_no_text(self.path, self.name, self._form)
             if not self._form.header:
                 return self._form.columns
             with closing(self._text(errors="surrogateescape")) as text:
@@ -95,14 +93,7 @@ class CsvFile:
         quarantine: Quarantine | None = None,
         key: Collection[str] = (),
     ) -> Iterator[pa.RecordBatch]:
-        """Give the rows.
-
-        :param columns: names in the header, and types.
-        :param schema: of the batches, in the same order.
-        :param quarantine: where rows go that cannot be read.
-        :param key: names in the header of columns without which a row is set aside as well.
-        :raises DataError: for a row or a value that cannot be read and may not be set aside; names its line.
-        """
+        """Give the rows."""
         self.header()
         fields = text_fields(columns, self._form.time_formats, self._charset)
         sieve = Sieve(self.name, fields, schema, quarantine, key, self.hidden, _charset_hint(self._charset))
@@ -197,7 +188,7 @@ class CsvFile:
             raise self._unreadable(error, bad.first if bad else None) from error
 
     def _unreadable(self, error: Exception, row: Any) -> DataError:
-        if row is not None and _END in row.text:
+        if row is not None and self._mark in row.text:
             return self._open_quote()
         if row is not None:
             line = f", line {self._lines().line(row.number)}" if row.number else ""
@@ -211,7 +202,7 @@ class CsvFile:
                 f"{self.name}: a row is longer than {BLOCK_BYTES >> 20} MiB, or a quote is never closed.",
                 hint="correct the file",
             )
-        return DataError(f"{self.name} cannot be read: {error}.", hint="see whether it was written to its end")
+        return unreadable(self.name, error)
 
     def _open_quote(self) -> DataError:
         """Return the error of a file that ends inside of quotes: names the line where that row begins."""
@@ -224,11 +215,6 @@ class CsvFile:
             hint="correct the file: it may have been cut off",
         )
 
-    def _refuse_foreign(self) -> None:
-        with closing(blocks.file_blocks(self.path, self._form.compression)) as found:
-            head = next(found, b"")[:HEAD_BYTES]
-        refuse_foreign(self.name, head, marked=b"\0" in "a".encode(self._form.charset, "replace"))
-
     # --- bytes ---
 
     @cached_property
@@ -239,10 +225,15 @@ class CsvFile:
     def _dialect(self) -> Dialect:
         return Dialect(self._form)
 
+    @cached_property
+    def _mark(self) -> str:
+        """What no file holds: it stands behind the last row, and shows that no quote is open there."""
+        return f"\x1a{secrets.token_hex(8)}\x1a"
+
     @property
     def _end(self) -> str:
         """A row with one field too many."""
-        return _END + (self._form.delimiter if not self._dialect.odd else ",") * len(self._columns)
+        return self._mark + (self._form.delimiter if not self._dialect.odd else ",") * len(self._columns)
 
     @property
     def _charset(self) -> str:
@@ -255,17 +246,16 @@ class CsvFile:
         return Lines(self._text, self._records, self._form.skip_lines)
 
     def _blocks(self, *, marked: bool = False) -> Generator[bytes]:
-        text = utf_8(blocks.file_blocks(self.path, self._form.compression), self._form.charset, marked=marked)
+        text = text_blocks(self.path, self._form, marked=marked)
         return without_lines(text, self._form.skip_lines) if self._form.skip_lines else text
 
     def _text(self, errors: str = "replace", *, marked: bool = False) -> TextIO:
-        raw = io.BufferedReader(blocks.BlockStream(self._blocks(marked=marked)), _PIECE)
-        return io.TextIOWrapper(raw, encoding="utf-8", errors=errors, newline="")
+        return as_text(self._blocks(marked=marked), errors=errors, newline="")
 
-    def _stream(self, watch: Callable[[bytes], None] | None = None, *, marked: bool = False) -> blocks.BlockStream:
+    def _stream(self, watch: Callable[[bytes], None] | None = None, *, marked: bool = False) -> BlockStream:
         """Return what Arrow reads."""
         found = self._straight(marked=marked) if self._dialect.odd else self._blocks(marked=marked)
-        return blocks.BlockStream(found, partial(_ended, self._end), watch)
+        return BlockStream(found, partial(_ended, self._end), watch)
 
     def _straight(self, *, marked: bool) -> Generator[bytes]:
         with closing(self._text(errors="surrogateescape", marked=marked)) as text:
@@ -274,7 +264,7 @@ class CsvFile:
             for row in self._dialect.straight(text, len(self._columns), BLOCK_BYTES):
                 rows.append(row)
                 size += len(row)
-                if size > _PIECE:
+                if size > PIECE_BYTES:
                     yield "".join(rows).encode("utf-8", "surrogateescape")
                     rows, size = [], 0
             yield "".join(rows).encode("utf-8", "surrogateescape")

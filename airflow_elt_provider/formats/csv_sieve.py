@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -67,6 +68,20 @@ class Ending:
             return "skip"
         self.first = self.first or row
         return "error"
+
+
+def _without_ending(before: Callable[[Any], Any]) -> Callable[[Any], None]:
+    """Keep quiet of one thing that cannot be raised."""
+
+    def hook(unraisable: Any) -> None:
+        # Arrow cannot hand over a row that is not UTF-8, says so on standard error, and fails: as it would have.
+        if not (isinstance(unraisable.object, Ending) and unraisable.exc_type is UnicodeDecodeError):
+            before(unraisable)
+
+    return hook
+
+
+sys.unraisablehook = _without_ending(sys.unraisablehook)
 
 
 class CsvSieve:

@@ -33,6 +33,10 @@ _MARKUP: Final = re.compile(rb"\s*<\?xml\s", re.IGNORECASE)
 _MARKS: Final = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 _NULS: Final = 8
 """One NUL in so many bytes is no text; in UTF-16 every second one is."""
+_CONTROLS: Final = [bytes([code]) for code in (0, *range(2, 7), *range(16, 26))]
+"""Without those that separate fields, and those that switch charsets."""
+_FEW_CONTROLS: Final = 8
+_CONTROLS_SHARE: Final = 0.01
 _PAGE_HINT: Final = "it may be the login or error page of whoever was asked for the file"
 
 
@@ -49,6 +53,14 @@ def refuse_foreign(name: str, head: bytes, *, marked: bool = False) -> None:
         found = "binary, or text in UTF-16", "say charset='utf-16' ('utf-16-le', 'utf-16-be') if that is what it is"
     if found:
         raise DataError(f"{name} is {found[0]}, and no text with rows.", hint=found[1])
+
+
+def refuse_binary(name: str, data: bytes) -> None:
+    """Refuse what has many control characters in it, which no text has. :raises DataError: for that."""
+    if sum(map(data.count, _CONTROLS)) > max(_FEW_CONTROLS, len(data) * _CONTROLS_SHARE):
+        raise DataError(
+            f"{name} is binary, and no text with rows.", hint="see what wrote it: unpack or decrypt it, or export it"
+        )
 
 
 def _found(head: bytes) -> list[tuple[str, str]]:

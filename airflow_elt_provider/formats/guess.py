@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from airflow_elt_provider.core.file_format import FileFormat
 from airflow_elt_provider.errors import ConfigurationError, DataError
-from airflow_elt_provider.formats.foreign import refuse_foreign
+from airflow_elt_provider.formats.foreign import refuse_binary, refuse_foreign
 from airflow_elt_provider.formats.guess_charset import Charset, decoded, guess_charset
 from airflow_elt_provider.formats.guess_column import TEXT, ColumnGuess
-from airflow_elt_provider.formats.guess_dialect import Reading, guess_dialect, lines_before, newline_of
+from airflow_elt_provider.formats.guess_dialect import Reading, guess_dialect, lines_before, newline_of, refuted
 from airflow_elt_provider.formats.guess_header import UNNAMED, Header, guess_header
-from airflow_elt_provider.formats.guess_jsonl import is_jsonl, jsonl_columns
+from airflow_elt_provider.formats.guess_jsonl import begins_jsonl, is_jsonl, jsonl_columns, refuse_document
 from airflow_elt_provider.formats.guess_nulls import Cells, Nulls, guess_nulls
 from airflow_elt_provider.formats.guess_report import Certain, Guess
 from airflow_elt_provider.formats.guess_rows import Row, rows, without_cut
@@ -52,13 +52,16 @@ def guess(sample: Sample, name: str) -> Guess:
         raise DataError(f"{name} is empty.", hint="name a file with rows in it")
     charset = guess_charset(sample)
     refuse_foreign(name, sample.head, marked=charset.marked or charset.name.startswith("utf-16"))
+    if not charset.name.startswith(("utf-16", "utf-32")):
+        refuse_binary(name, sample.head)
     texts = decoded(sample, charset)
     facts = {"compression": _compression(sample), "charset": Certain(charset.name, charset.confidence, charset.why)}
-    if is_jsonl(texts[0], whole=sample.whole):
+    if is_jsonl(texts[0], whole=sample.whole) or (_named_jsonl(name) and begins_jsonl(texts[0])):
         return _of_jsonl(name, sample, charset, texts, facts)
+    refuse_document(name, texts[0], named=_named_jsonl(name))
     whole = len(texts) == 1 and sample.pieces[0].last
     reading, sure = guess_dialect(texts[0], whole=whole)
-    table = _table(sample, texts, reading, sure)
+    table = _table(sample, texts, refuted(reading, texts, whole=whole), sure)
     columns = [Cells.of(column, ((row.cells[at], row.quoted[at]) for row in table.body))
                for at, column in enumerate(table.header.names)]  # fmt: skip
     nulls = guess_nulls(columns)
@@ -68,6 +71,13 @@ def guess(sample: Sample, name: str) -> Guess:
         [*table.header.warnings, *nulls.warnings, *_warnings(charset, table)], table.header.left_out, len(table.body),
         any("\n" in cell or "\r" in cell for row in table.body for cell in row.cells),
     )  # fmt: skip
+
+
+def _named_jsonl(name: str) -> bool:
+    try:
+        return FileFormat("auto").of(name).type == "jsonl"
+    except ConfigurationError:
+        return False
 
 
 # --- rows ---

@@ -25,6 +25,8 @@ _TYPED: Final = re.compile(
 _FOREIGN: Final = re.compile(r"[;\t|\x01]|,(?! )")
 _NEWLINE: Final = re.compile(r"\r\n|\r|\n")
 _SINGLE_QUOTED: Final = re.compile(r"(?:^|[,\t;|])'(?:[^'\r\n]|'')*'(?=[,\t;|\r\n]|$)", re.MULTILINE)
+_QUOTED: Final = re.compile(r'"[^"]*"')
+_NAME: Final = re.compile(r"#\w+")
 _ODD_ESCAPE: Final = re.compile(r"\\[^\"'\\,;|\tN]")
 _TOLD: Final = re.compile(r"sep=([^\r\n])\r?\n")
 """What Excel wants as the first line where the delimiter is not the country's own."""
@@ -67,6 +69,17 @@ def guess_dialect(text: str, *, whole: bool) -> tuple[Reading, float]:
     return best, round(min(0.99, sure), 2)
 
 
+def refuted(reading: Reading, texts: Sequence[str], *, whole: bool) -> Reading:
+    """Return the reading without comments where some of them are rows, further down than it was looked at."""
+    if not reading.comment:
+        return reading
+    found = [list(rows(text, reading.dialect)) for text in texts]
+    if _comment([row for piece in found for row in piece]):
+        return reading
+    cut = not whole or len(texts[0]) > _LOOKED_AT
+    return _read(texts[0][:_LOOKED_AT], reading.dialect, cut=cut, commented=False)
+
+
 def newline_of(text: str) -> str:
     """Return ``LF``, ``CRLF`` or ``CR``: what ends most lines."""
     counted = Counter(_NEWLINE.findall(text[:_LOOKED_AT]))
@@ -79,34 +92,41 @@ def lines_before(text: str, start: int) -> int:
 
 
 def _candidates(head: str) -> Iterator[Dialect]:
-    lines = [line for line in _NEWLINE.split(head) if line]
     if told := _TOLD.match(head):
         yield Dialect(told[1])
         return
-    delimiters = [sign for sign in _WEIGHTS
-                  if sum(sign in line for line in lines) >= max(1, _RARE * len(lines))]  # fmt: skip
+    delimiters = [sign for sign in _WEIGHTS if sign in _often(head) | _often(_QUOTED.sub("", head))]
+    if not set(delimiters) - set(" :"):
+        delimiters.append(",")  # one column, of times or prose
     quotes = ['"', ""] if '"' in head else ['"']
     if _SINGLE_QUOTED.search(head):
         quotes.append("'")
     escapes = ["", "\\"] if re.search(r"\\[\"'\\,;|\t]", head) else [""]
-    for delimiter, quote, escape in product(delimiters or [","], quotes, escapes):
+    for delimiter, quote, escape in product(delimiters, quotes, escapes):
         yield Dialect(delimiter, quote, escape)
         if quote and f"{delimiter} {quote}" in head and delimiter != " ":
             yield Dialect(delimiter, quote, escape, trim=True)
 
 
-def _read(head: str, dialect: Dialect, *, cut: bool) -> Reading:
+def _often(text: str) -> set[str]:
+    """Return the delimiters that stand in enough of the lines."""
+    lines = [line for line in _NEWLINE.split(text) if line]
+    return {sign for sign in _WEIGHTS if sum(sign in line for line in lines) >= max(1, _RARE * len(lines))}
+
+
+def _read(head: str, dialect: Dialect, *, cut: bool, commented: bool = True) -> Reading:
     found = list(rows(head, dialect))
     if cut and len(found) > 1:
         found = without_cut(found)
-    comment = _comment(found)
+    comment = _comment(found) if commented else ""
     kept = [row for row in found if not _is_comment(row, comment)]
     full = [row for row in kept if not row.blank]
     if not full:
         return Reading(dialect, 0.0, 1, 0.0)
     width = _width(full)
     told = int(bool(_TOLD.match(head)))  # Excel's line is no row, however wide
-    first = next((at for at, row in enumerate(full[: _MAX_PREAMBLE + 1]) if at >= told and len(row.cells) == width), 0)
+    first = next((at for at, row in enumerate(full[: _MAX_PREAMBLE + 1]) if at >= told and len(row.cells) == width
+                  and not (width == 1 and row.cells[0].startswith("# "))), 0)  # fmt: skip
     body = full[first:]
     even = sum(len(row.cells) == width for row in body) / len(body)
     score = _score(dialect, body, width, even) * (1 - 0.02 * first)
@@ -156,15 +176,19 @@ def _clean(cell: str, dialect: Dialect, *, quoted: bool) -> float:
 
 
 def _comment(found: Sequence[Row]) -> str:
-    """Return ``#`` where lines begin with it that are no rows."""
-    marked = [row for row in found if row.cells[0].startswith("#") and not row.quoted[0]]
-    others = [row for row in found if not row.blank and row not in marked]
-    if not marked or not others:
+    """Return ``#`` where lines begin with it that are no rows: before the header, or not as wide as a row."""
+    full = [row for row in found if not row.blank]
+    marked = [_is_comment(row, "#") for row in full]
+    if all(marked) or not any(marked):
         return ""
-    width = _width(others)
-    rows_too = [row for row in marked if len(row.cells) == width]
-    # One line like that, as wide as the others: a header that begins with #.
-    return "" if width > 1 and len(rows_too) == len(marked) and len(marked) == 1 else "#"
+    first = marked.index(False)
+    width = _width([row for row, sign in zip(full, marked, strict=True) if not sign])
+    as_wide = [at for at, row in enumerate(full) if marked[at] and len(row.cells) == width]
+    if any(at > first for at in as_wide):
+        return ""
+    # One line like that, right before the others: a header that begins with #.
+    named = width > 1 or bool(_NAME.fullmatch(full[first - 1].cells[0]))
+    return "" if named and as_wide[-1:] == [first - 1] and (len(as_wide) == 1 or width == 1) else "#"
 
 
 def _is_comment(row: Row, comment: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -17,12 +16,12 @@ import pyarrow.csv as pacsv
 
 from airflow_elt_provider.core.file_format import FileFormat
 from airflow_elt_provider.core.types import parse_type
-from airflow_elt_provider.formats.blocks import BlockStream, file_blocks
-from airflow_elt_provider.formats.charset import utf_8
+from airflow_elt_provider.formats.blocks import BlockStream
 from airflow_elt_provider.formats.dialect import Dialect
 from airflow_elt_provider.formats.fields import read_text
 from airflow_elt_provider.formats.guess_nulls import NEVER_A_WORD
 from airflow_elt_provider.formats.guess_report import Guess
+from airflow_elt_provider.formats.text_file import as_text, text_blocks
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -77,7 +76,7 @@ class Fast:
 
     def _read(self, watch: _ZeroWatch, *, exact: bool) -> int:
         form, count = self._form, 0
-        blocks = utf_8(file_blocks(self.path, form.compression), form.charset)
+        blocks = text_blocks(self.path, form)
         read: Any = pacsv.open_csv
         with closing(BlockStream(watch.passing(blocks) if not exact else blocks)) as source:
             types = self._types(exact=exact)
@@ -158,9 +157,7 @@ def whole_form(guess: Guess) -> FileFormat:
 
 def text_of(path: Path, guess: Guess) -> TextIO:
     """Open a file as text; what is broken in it is replaced."""
-    form = whole_form(guess)
-    stream = BlockStream(utf_8(file_blocks(path, form.compression), form.charset))
-    return io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8", errors="replace", newline="")
+    return as_text(text_blocks(path, whole_form(guess)), errors="replace", newline="")
 
 
 def _native(kind: pa.DataType) -> bool:

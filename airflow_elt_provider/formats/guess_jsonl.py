@@ -10,8 +10,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 from airflow_elt_provider.formats.guess_column import TEXT, ColumnGuess, guess_type
+from airflow_elt_provider.formats.json_object import refuse_no_lines
 
 _TRIED: Final = 5
+_DOCUMENT: Final = re.compile(r'\[\s*\{\s*(?:"[^"\r\n]*"\s*:|\})|\{[ \t]*\r?\n\s*"[^"\r\n]*"\s*:')
+"""How an array of objects begins, and an object over several lines."""
 
 
 def is_jsonl(text: str, *, whole: bool) -> bool:
@@ -20,6 +23,31 @@ def is_jsonl(text: str, *, whole: bool) -> bool:
     if not whole and len(lines) > 1:
         lines.pop()
     return bool(lines) and all(_object(line) is not None for line in lines[:_TRIED])
+
+
+def begins_jsonl(text: str) -> bool:
+    """Whether the first line is a JSON object: enough for a file whose name says that all of them are."""
+    return _object(next((line for line in text.split("\n") if line.strip()), "")) is not None
+
+
+def refuse_document(name: str, text: str, *, named: bool) -> None:
+    """Refuse JSON that is one array or object, over one line or several: it is no CSV, whatever commas it has.
+
+    :param text: the beginning of the file, or all of it.
+    :param named: whether the file's name says that it is JSON.
+    :raises DataError: with the remedy.
+    """
+    start = text.lstrip()
+    if (named and start[:1] in {"{", "["}) or _DOCUMENT.match(start) or _is_list(start):
+        refuse_no_lines(name, next(iter(start.splitlines())))
+
+
+def _is_list(text: str) -> bool:
+    """Whether a text is a list, all of it."""
+    try:
+        return text.startswith("[") and isinstance(json.loads(text), list)
+    except (ValueError, RecursionError):
+        return False
 
 
 def jsonl_columns(texts: Sequence[str], last: Sequence[bool]) -> tuple[list[ColumnGuess], int]:

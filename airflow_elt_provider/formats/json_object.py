@@ -9,6 +9,8 @@ from json import scanner
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any, Final, NoReturn
 
+from airflow_elt_provider.errors import DataError
+
 _BLANK: Final = re.compile(r"[ \t\n\r]*")
 _QUOTE: Final = '"'
 
@@ -22,6 +24,23 @@ class NoObjectError(ValueError):
     def __init__(self, reason: str, hint: str = "correct the file") -> None:
         super().__init__(reason)
         self.reason, self.hint = reason, hint
+
+
+def refuse_no_lines(name: str, text: str) -> None:
+    """Refuse the beginning of a JSON array, or of an object over several lines.
+
+    :raises DataError: with what makes JSON lines of it.
+    """
+    if text.lstrip().startswith("["):
+        raise DataError(
+            f"{name} is a JSON array, and not JSON lines: one object on each line.",
+            hint="write it so, e.g. with jq -c '.[]'",
+        )
+    if text.strip() in {"{", "{}"}:
+        raise DataError(
+            f"{name} is JSON over several lines, and not JSON lines: one object on each line.",
+            hint="write it so, e.g. with jq -c .",
+        )
 
 
 def read_object(text: str, raw: Collection[str] = ()) -> dict[str, str | None]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import zlib
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -18,12 +17,11 @@ from airflow_elt_provider.core.file_format import FileFormat
 from airflow_elt_provider.core.quarantine import Quarantine, RefusedRow
 from airflow_elt_provider.core.types import JSON
 from airflow_elt_provider.errors import DataError
-from airflow_elt_provider.formats import blocks
-from airflow_elt_provider.formats.charset import shown, spoken_charset, utf_8
+from airflow_elt_provider.formats.charset import shown, spoken_charset
 from airflow_elt_provider.formats.fields import cut, implied_types, refuse_unknown_times, text_fields
-from airflow_elt_provider.formats.foreign import HEAD_BYTES, refuse_foreign
-from airflow_elt_provider.formats.json_object import NoObjectError, read_object
+from airflow_elt_provider.formats.json_object import NoObjectError, read_object, refuse_no_lines
 from airflow_elt_provider.formats.sieve import Sieve, Stray
+from airflow_elt_provider.formats.text_file import as_text, refuse_no_text, text_blocks, unreadable
 
 LINE_BYTES: Final = 16 << 20
 """The longest line that is read."""
@@ -32,7 +30,6 @@ HEAD_LINES: Final = 10_000
 HEAD_TEXT: Final = 2 << 20
 _BATCH_BYTES: Final = 2 << 20
 _BATCH_ROWS: Final = 10_000
-_PIECE: Final = 1 << 16
 _NAME_THEM: Final = "name the keys that are to be read: file_format={'type': 'jsonl', 'columns': [...]}"
 _Row = dict[str, str | None]
 
@@ -54,6 +51,7 @@ class JsonLines:
     A key that is missing, and ``null``, are NULL. Numbers, ``true`` and ``false``, objects and lists are the text that
     stands in the file. Keys are the columns: those that ``form`` names, or those of the first lines; then a line
     further down with another key is refused, lest its value be lost.
+    :class:`~airflow_elt_provider.formats.table_file.TableFile` says what the methods promise.
 
     :param name: what errors call it, and what tells the compression where ``form`` leaves it open.
     :param hidden: columns whose values no error may show.
@@ -76,7 +74,7 @@ class JsonLines:
     @cached_property
     def _columns(self) -> tuple[str, ...]:
         with self._errors():
-            self._refuse_foreign()
+            refuse_no_text(self.path, self.name, self._form)
             names = dict.fromkeys(self._form.columns) or self._met()
         if not names:
             raise DataError(f"{self.name} has no objects with keys in its first lines.", hint=_NAME_THEM)
@@ -93,14 +91,7 @@ class JsonLines:
         quarantine: Quarantine | None = None,
         key: Collection[str] = (),
     ) -> Iterator[pa.RecordBatch]:
-        """Give the rows.
-
-        :param columns: keys, and types.
-        :param schema: of the batches, in the same order.
-        :param quarantine: where rows go that cannot be read.
-        :param key: keys without which a row is set aside as well.
-        :raises DataError: for a line or a value that cannot be read and may not be set aside; names its line.
-        """
+        """Give the rows."""
         known = {*self.header(), *(name for name, _ in columns)}
         fields = text_fields(columns, self._form.time_formats, f"{self._charset}, or half of a surrogate pair")
         sieve = Sieve(self.name, fields, schema, quarantine, key, self.hidden)
@@ -148,24 +139,17 @@ class JsonLines:
             if count >= HEAD_LINES or (size > HEAD_TEXT and count):
                 break
             if not count and line.lstrip().startswith("["):
-                raise DataError(
-                    f"{self.name} is a JSON array, and not JSON lines: one object on each line.",
-                    hint="write it so, e.g. with jq -c '.[]'",
-                )
+                refuse_no_lines(self.name, line)
             try:
                 names |= dict.fromkeys(read_object(line))
-            except NoObjectError as error:
-                if not count and line.strip() in {"{", "{}"}:
-                    raise DataError(
-                        f"{self.name} is JSON over several lines, and not JSON lines: one object on each line.",
-                        hint="write it so, e.g. with jq -c .",
-                    ) from error
+            except NoObjectError:
+                if not count:
+                    refuse_no_lines(self.name, line)
         return names
 
     def _lines(self) -> Iterator[tuple[int, str]]:
         """Give the lines that are not empty, with their numbers. :raises DataError: for one that is too long."""
-        found = utf_8(blocks.file_blocks(self.path, self._form.compression), self._form.charset)
-        with closing(_text(found)) as text:
+        with closing(as_text(text_blocks(self.path, self._form), errors="surrogateescape", newline="\n")) as text:
             number = 0
             while line := text.readline(LINE_BYTES):
                 number += 1
@@ -184,13 +168,7 @@ class JsonLines:
         except (pa.ArrowInvalid, zlib.error, EOFError, OSError) as error:
             if isinstance(error, OSError) and error.errno:  # the disk's, not the file's
                 raise
-            message = f"{self.name} cannot be read: {error}."
-            raise DataError(message, hint="see whether it was written to its end") from error
-
-    def _refuse_foreign(self) -> None:
-        with closing(blocks.file_blocks(self.path, self._form.compression)) as found:
-            head = next(found, b"")[:HEAD_BYTES]
-        refuse_foreign(self.name, head, marked=b"\0" in "a".encode(self._form.charset, "replace"))
+            raise unreadable(self.name, error) from error
 
     @cached_property
     def _form(self) -> FileFormat:
@@ -207,11 +185,6 @@ def _known(row: _Row, known: AbstractSet[str] | None) -> _Row:
         others = [name for name in row if name not in known]
         raise NoObjectError(f"has the key {others[0]!r}, which none of the file's first lines has", _NAME_THEM)
     return row
-
-
-def _text(found: Generator[bytes]) -> io.TextIOWrapper:
-    raw = io.BufferedReader(blocks.BlockStream(found), _PIECE)
-    return io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def _column(rows: Sequence[_Row], name: str) -> pa.Array[Any]:

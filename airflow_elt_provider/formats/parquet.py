@@ -12,8 +12,9 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from airflow_elt_provider.core.manifest import Manifest, StagedFile
+from airflow_elt_provider.core.manifest import Manifest
 from airflow_elt_provider.core.protocols import Stage
+from airflow_elt_provider.core.staged_file import StagedFile
 from airflow_elt_provider.errors import DataError
 
 _AGAIN: Final = "somebody changed the stage: clear the load from its extract task on"

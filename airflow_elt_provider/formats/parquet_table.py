@@ -36,6 +36,7 @@ class ParquetTable:
 
     Columns have the file's own types, in ours: lists, structs and maps are JSON. A value that none of ours holds
     (digits of a second after the sixth, text that is not UTF-8) cannot be read, and is never rounded.
+    :class:`~airflow_elt_provider.formats.table_file.TableFile` says what the methods promise.
 
     :param name: what errors call it.
     :param hidden: columns whose values no error may show.
@@ -74,11 +75,6 @@ class ParquetTable:
     ) -> Iterator[pa.RecordBatch]:
         """Give the rows, some of a row group at once.
 
-        :param columns: names in the file, and types that are wanted.
-        :param schema: of the batches, in the same order.
-        :param quarantine: where rows go that cannot be read.
-        :param key: names of columns without which a row is set aside as well.
-        :raises DataError: for a value that cannot be read and may not be set aside; names its row.
         :raises ConfigurationError: for a column of a type that we do not have.
         """
         self.header()

@@ -41,7 +41,7 @@ class TableFile(Protocol):
         :param schema: of the batches, in the same order.
         :param quarantine: where rows go that cannot be read.
         :param key: names in the file of columns without which a row is set aside as well.
-        :raises DataError: for a row or a value that cannot be read and may not be set aside; names file and line.
+        :raises DataError: for a row or a value that cannot be read and may not be set aside; names file and place.
         """
 
 

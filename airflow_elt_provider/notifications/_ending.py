@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from airflow_elt_provider.core.receipt import ROW_COUNTS
 from airflow_elt_provider.errors import EltError
 
 log = logging.getLogger(__name__)
@@ -17,7 +18,6 @@ _LOST: Final = (
     "the task ended without a word: its worker was killed, or somebody ended it from outside." + _REMEDY + "see the "
     "log of the worker; what was not committed was rolled back"
 )
-_COUNTS: Final = ("extracted", "inserted", "updated", "deleted", "quarantined")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _of_task(context: Mapping[str, Any], callback: object) -> Ending:
         again=error is not None and not final,
         table=" → ".join(name for name in (source, target) if name),
         stream=_stream(task, result), reason=reason, remedy=remedy,
-        counts={name: result[name] for name in _COUNTS if isinstance(result.get(name), int) and result[name]},
+        counts={name: result[name] for name in ROW_COUNTS if isinstance(result.get(name), int) and result[name]},
         attempt=f"{tries} of {max(tries, most)}", log_url=_log_url(ti),
     )  # fmt: skip
 

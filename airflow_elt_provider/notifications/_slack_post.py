@@ -57,6 +57,8 @@ def deliver(conn_id: str, channel: str | None, body: dict[str, Any], timeout: fl
 
 
 def _way(connection: Connection, conn_id: str, timeout: float) -> Post:
+    if connection.conn_type == "slackwebhook":
+        _secret(connection, conn_id)
     try:
         if connection.conn_type == "slack":
             return _by_api(conn_id, timeout)
@@ -131,17 +133,22 @@ def _by_webhook(address: str, extra: Mapping[str, Any], timeout: float) -> Post:
     return post
 
 
-def _address(connection: Connection, conn_id: str) -> str:
-    """Return the webhook's address, as Airflow's own provider reads it.
-
-    :raises ConfigurationError: when its secret part is not in the field that Airflow hides.
-    """
+def _secret(connection: Connection, conn_id: str) -> str:
     secret = (connection.password or "").strip()
     if not secret:
         raise ConfigurationError(
             f"Connection {conn_id!r} has no password.",
             hint="put the webhook's URL, or what follows /services/ in it, into the password: only that is hidden",
         )
+    return secret
+
+
+def _address(connection: Connection, conn_id: str) -> str:
+    """Return the webhook's address, as Airflow's own provider reads it.
+
+    :raises ConfigurationError: when its secret part is not in the field that Airflow hides.
+    """
+    secret = _secret(connection, conn_id)
     if "://" in secret:
         return secret
     host = connection.host or ""

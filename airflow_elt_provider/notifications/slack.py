@@ -48,9 +48,24 @@ class EltSlackNotifier(BaseNotifier):
         self.timeout = timeout
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
-        """Render what is a template. `dag.test()` of Airflow 3 hands over a DAG that cannot."""
-        if any("{" in str(getattr(self, name) or "") for name in self.template_fields):
-            super().render_template_fields(context, jinja_env)
+        """Render what is a template, each on its own: one that is broken must not keep the message back.
+
+        `dag.test()` of Airflow 3 hands over a DAG that cannot render.
+        """
+        for name in self.template_fields:
+            text = getattr(self, name)
+            if "{" in str(text or ""):
+                setattr(self, name, self._rendered(name, text, context, jinja_env))
+
+    def _rendered(self, name: str, text: str, context: Any, jinja_env: Any) -> str:
+        try:
+            rendered: str = self.render_template(
+                text, context, jinja_env or self.get_template_env(dag=context.get("dag"))
+            )
+        except Exception as error:  # noqa: BLE001 - a template may do anything
+            log.warning("%s=%r cannot be rendered, Slack is told without it: %s", name, text, type(error).__name__)
+            return ""
+        return rendered
 
     def notify(self, context: Mapping[str, Any]) -> None:
         """Post the message."""

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_elt_provider.core.receipt import ROW_COUNTS
+
 if TYPE_CHECKING:
     from airflow_elt_provider.core.manifest import Manifest
     from airflow_elt_provider.core.table_ref import TableRef
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LONGEST: Final = 120
-_COUNTS: Final = ("extracted", "inserted", "updated", "deleted", "quarantined")
 
 
 def report(destination_conn_id: str, target: TableRef, result: SyncResult) -> None:
@@ -58,7 +59,7 @@ def _send(measures: Iterator[tuple[str, str, float]], prefix: str, tags: dict[st
 def _measures(result: SyncResult, manifest: Manifest, now: datetime) -> Iterator[tuple[str, str, float]]:
     """Give kind, name and value of each metric."""
     yield "count", "loads", 1
-    for name in _COUNTS:
+    for name in ROW_COUNTS:
         yield "count", f"rows_{name}", getattr(result, name)
     yield "count", "bytes_staged", result.bytes_staged
     for step, seconds in result.seconds.items():

@@ -10,6 +10,7 @@ import logging
 from typing import Any, Final
 
 from airflow_elt_provider._compat import AirflowFailException, Context
+from airflow_elt_provider.core.receipt import ROW_COUNTS
 from airflow_elt_provider.errors import EltError
 
 log = logging.getLogger(__name__)
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 KEY: Final = "elt_outcome"
 _LONGEST: Final = 500
 """Letters of a reason; the log of the table's own task has all."""
-COUNTS: Final = ("extracted", "inserted", "updated", "deleted", "quarantined", "bytes_staged")
+COUNTS: Final = (*ROW_COUNTS, "bytes_staged")
 
 
 def push_result(context: Context, table: str, result: dict[str, Any]) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_elt_provider._compat import BaseOperator, Context, setting
+from airflow_elt_provider._compat import BaseOperator, Context, setting, xcom_mapped
 from airflow_elt_provider.engine.work import Work
 from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.operators._outcomes import airflow_outcomes
@@ -33,6 +33,22 @@ class EltOperator(BaseOperator):
         """
         with airflow_outcomes():
             return self.run_step(context)
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], *others: Any, **named: Any
+    ) -> None:
+        """Render what the DAG file says, and not what another task found out.
+
+        Airflow renders the values of ``expand_kwargs`` too: a name from a source that looks like a template would be
+        one.
+        """
+        found = self._found_out() if parent is self and self._is_being_mapped() else frozenset()
+        written = [name for name in template_fields if name not in found]
+        super()._do_render_template_fields(parent, written, *others, **named)
+
+    def _found_out(self) -> frozenset[str]:
+        """Return the parameters of a mapped instance that are no templates."""
+        return xcom_mapped(self)
 
     def run_step(self, context: Context) -> Any:
         """Do the step, raising our own errors."""

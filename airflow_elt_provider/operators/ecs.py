@@ -48,7 +48,7 @@ class EcsServiceScaleOperator(EltOperator):
         :meth:`scale_in` sets it.
     """
 
-    template_fields: Sequence[str] = ("cluster", "service", "desired_count")
+    template_fields: Sequence[str] = ("cluster", "service", "desired_count", "count_on_failure")
     ui_color = "#f8e8d0"
 
     def __init__(
@@ -62,7 +62,7 @@ class EcsServiceScaleOperator(EltOperator):
         deferrable: bool | None = None,
         poll_interval: float = 15.0,
         timeout: timedelta | float = timedelta(minutes=20),
-        count_on_failure: int | None = None,
+        count_on_failure: int | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -80,18 +80,20 @@ class EcsServiceScaleOperator(EltOperator):
         if not self._is_being_mapped() and not is_template(desired_count):
             _count("desired_count", desired_count)
 
-    def scale_in(self, desired_count: int = 0, *, task_id: str | None = None, **kwargs: Any) -> EcsServiceScaleOperator:
+    def scale_in(
+        self, desired_count: int | str = 0, *, task_id: str | None = None, **kwargs: Any
+    ) -> EcsServiceScaleOperator:
         """Return the task that takes the workers away again: this task's teardown, run whether the load succeeded.
 
         Airflow leaves a teardown out of the DAG run's state, so a run whose load failed is failed, though its last
         task succeeded. ``on_failure_fail_dagrun`` of ``as_teardown`` would have the teardown alone decide: see
         the documentation before you set it.
 
-        :param desired_count: how many tasks stay.
+        :param desired_count: how many tasks stay. (templated)
         :param task_id: default: this task's id and ``_end``.
         :param kwargs: parameters that are not this task's.
         """
-        self.count_on_failure = _count("desired_count", desired_count)
+        self.count_on_failure = desired_count if is_template(desired_count) else _count("desired_count", desired_count)
         same: dict[str, Any] = {name: getattr(self, name) for name in (
             "cluster", "service", "aws_conn_id", "region_name", "deferrable", "poll_interval", "timeout",
         )}  # fmt: skip
@@ -179,7 +181,7 @@ class EcsServiceScaleOperator(EltOperator):
             yield
         except (EltError, AirflowTaskTimeout) as error:
             if self.count_on_failure is not None and told["asked"] and _is_final(context, error):
-                self._give_back(told, self.count_on_failure)
+                self._give_back(told, _count("count_on_failure", self.count_on_failure))
             raise
 
     def _give_back(self, told: dict[str, Any], count: int) -> None:

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import errno
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
 
 from airflow_elt_provider.core.protocols import StoredFile
-from airflow_elt_provider.errors import DataError, EltError, TransientError
+from airflow_elt_provider.stages.gcs_checksum import CHECKSUM, checksum_of
 from airflow_elt_provider.stages.gcs_errors import CREATE, DELETE, GET, LIST, GcsPlace, answered, gcs_errors
 from airflow_elt_provider.stages.gcs_settings import GcsStageSettings
+from airflow_elt_provider.stages.gcs_versions import Body, download, stream
+from airflow_elt_provider.stages.refusals import taken
 from airflow_elt_provider.stages.uri import object_key, parse_stage_uri, safe_path, safe_prefix
 from airflow_elt_provider.stages.work_folders import remove_dead, work_folder
+from airflow_elt_provider.stages.write_once import WRITER, write_once
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Bucket, Client
 
-_WRITER: Final = "elt-writer"
-"""Metadata that says which call wrote an object: a writer told "exists", or nothing, knows its own."""
 _DELETE_BATCH: Final = 100
-_PAUSES: Final = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
-"""Seconds before each try of a conditional write that lost against an object which is gone again."""
 _KIND: Final = "application/octet-stream"
-_PIECE: Final = 1 << 20
-_STREAMED: Final = 8 << 20
-_CHECKSUM: Final = "crc32c"
 
 
 class GcsStage:
@@ -94,10 +86,7 @@ class GcsStage:
         """
         place = self._place(safe_path(path))
         if not self._write(place, partial(self._upload, local, place.key)):
-            raise DataError(
-                f"{place.uri} exists already and is not overwritten.",
-                hint="clear the task: it takes a new name",
-            )
+            raise taken(place.uri)
         local.unlink()
         return place.uri
 
@@ -114,38 +103,28 @@ class GcsStage:
 
     def _insert(self, key: str, data: bytes, writer: str) -> None:
         self._new(key, writer, "").upload_from_string(
-            data, content_type=_KIND, if_generation_match=0, checksum=_CHECKSUM, **self._settings.call
+            data, content_type=_KIND, if_generation_match=0, checksum=CHECKSUM, **self._settings.call
         )
 
     def _new(self, key: str, writer: str, checksum: str) -> Blob:
         blob = self._bucket.blob(key, **self._settings.blob)
-        blob.metadata = {_WRITER: writer}
+        blob.metadata = {WRITER: writer}
         if checksum:
             blob.crc32c = checksum
         return blob
 
     def _write(self, place: GcsPlace, send: Callable[[str], None]) -> bool:
-        """Write unless there is an object, and find out who wrote it when the answer leaves that open.
-
-        A client repeats a request whose answer was lost, and is then told that the object exists.
-        """
         from google.api_core.exceptions import PreconditionFailed
 
-        writer = uuid4().hex
-        for pause in _PAUSES:
-            time.sleep(pause)
+        def sent(writer: str) -> bool:
             try:
                 with gcs_errors(place, CREATE):
                     send(writer)
-            except TransientError as lost:
-                return self._writer_after(lost, place) == writer
             except PreconditionFailed:
-                found = self._writer(place)
-                if found is not None:
-                    return found == writer
-            else:
-                return True
-        raise TransientError(f"{place.uri} is being written by others all the time.")
+                return False
+            return True
+
+        return write_once(place.uri, sent, partial(self._writer, place))
 
     def _writer(self, place: GcsPlace) -> str | None:
         """Return who wrote an object ("" for a stranger), or None when there is none."""
@@ -155,16 +134,7 @@ class GcsStage:
                 blob.reload(**self._settings.call)
         except FileNotFoundError:
             return None
-        return str((blob.metadata or {}).get(_WRITER, ""))
-
-    def _writer_after(self, lost: TransientError, place: GcsPlace) -> str:
-        try:
-            writer = self._writer(place)
-        except EltError:
-            raise lost from lost.__cause__
-        if writer is None:
-            raise lost
-        return writer
+        return str((blob.metadata or {}).get(WRITER, ""))
 
     # --- reading ---
 
@@ -172,7 +142,7 @@ class GcsStage:
         """Return a small object. :raises FileNotFoundError: when it is gone."""
         place = self._place_of(uri)
         with gcs_errors(place, GET):
-            data: bytes = self._bucket.blob(place.key).download_as_bytes(checksum=_CHECKSUM, **self._settings.call)
+            data: bytes = self._bucket.blob(place.key).download_as_bytes(checksum=CHECKSUM, **self._settings.call)
             return data
 
     @contextlib.contextmanager
@@ -182,25 +152,22 @@ class GcsStage:
         with self.workspace() as folder:
             copy = folder / Path(place.key).name
             with gcs_errors(place, GET):
-                self._bucket.blob(place.key).download_to_filename(str(copy), checksum=_CHECKSUM, **self._settings.call)
+                self._bucket.blob(place.key).download_to_filename(str(copy), checksum=CHECKSUM, **self._settings.call)
             yield copy
 
-    @contextlib.contextmanager
-    def stream(self, file: StoredFile) -> Iterator[_Reader]:
+    def stream(self, file: StoredFile) -> contextlib.AbstractContextManager[Body]:
         """Lend an object's bytes as they arrive, of the generation that was listed.
 
         :raises FileNotFoundError: when that is gone.
         """
-        place = GcsPlace(self._bucket_name, file.uri.removeprefix(f"gs://{self._bucket_name}/"))
-        call = {**self._settings.call, "raw_download": True, "if_generation_match": int(file.version)}
-        with contextlib.closing(self._bucket.blob(place.key).open("rb", chunk_size=_STREAMED, **call)) as body:
-            yield _Reader(body, place)
+        place = self._listed_place(file)
+        return stream(self._bucket.blob(place.key), place, file.version, self._settings)
 
     def read_range(self, file: StoredFile, start: int, length: int) -> bytes:
         """Return some of an object's bytes; fewer at its end. :raises FileNotFoundError: when it is gone."""
         if start >= file.bytes:
             return b""
-        place = GcsPlace(self._bucket_name, file.uri.removeprefix(f"gs://{self._bucket_name}/"))
+        place = self._listed_place(file)
         which: dict[str, Any] = {"start": start, "end": start + length - 1, "raw_download": True, "checksum": None}
         with gcs_errors(place, GET):
             data: bytes = self._bucket.blob(place.key).download_as_bytes(**which, **self._settings.call)
@@ -238,17 +205,8 @@ class GcsStage:
 
     def fetch_version(self, file: StoredFile, to: Path) -> Path:
         """Copy an object as it was listed. :raises FileNotFoundError: when it is gone, or another by now."""
-        from google.api_core.exceptions import PreconditionFailed
-
-        place = GcsPlace(self._bucket_name, file.uri.removeprefix(f"gs://{self._bucket_name}/"))
-        which = {"if_generation_match": int(file.version)} if file.version else {}
-        try:
-            with gcs_errors(place, GET):
-                self._bucket.blob(place.key).download_to_filename(
-                    str(to), checksum=_CHECKSUM, **which, **self._settings.call
-                )
-        except PreconditionFailed as error:
-            raise FileNotFoundError(errno.ENOENT, "Changed since it was listed", place.uri) from error
+        place = self._listed_place(file)
+        download(self._bucket.blob(place.key), place, file, to, self._settings)
         return to
 
     # --- removing ---
@@ -302,32 +260,6 @@ class GcsStage:
     def _place_of(self, uri: str) -> GcsPlace:
         return self._place(object_key(uri, self.root))
 
-
-class _Reader:
-    """An object's bytes."""
-
-    def __init__(self, body: Any, place: GcsPlace) -> None:
-        self._body, self._place = body, place
-
-    def read(self, size: int) -> bytes:
-        """Return the next bytes, not more than ``size``; b"" at the end."""
-        from google.api_core.exceptions import PreconditionFailed
-
-        try:
-            with gcs_errors(self._place, GET):
-                data: bytes = self._body.read(size)
-        except PreconditionFailed as error:
-            raise FileNotFoundError(errno.ENOENT, "Changed since it was listed", self._place.uri) from error
-        return data
-
-
-def checksum_of(path: Path) -> str:
-    """Return a file's CRC32C as Google writes it."""
-    import google_crc32c
-
-    make: Any = google_crc32c.Checksum
-    checksum = make()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            checksum.update(piece)
-    return base64.b64encode(checksum.digest()).decode()
+    def _listed_place(self, file: StoredFile) -> GcsPlace:
+        """Return where a listed file is; of others' names, :meth:`_place_of` refuses some."""
+        return GcsPlace(self._bucket_name, file.uri.removeprefix(f"gs://{self._bucket_name}/"))

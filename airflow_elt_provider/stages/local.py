@@ -14,9 +14,10 @@ from uuid import uuid4
 
 from airflow_elt_provider.core.layout import WORK_PREFIX
 from airflow_elt_provider.core.protocols import StoredFile
-from airflow_elt_provider.errors import DataError, TransientError
+from airflow_elt_provider.errors import TransientError
 from airflow_elt_provider.stages import no_replace
 from airflow_elt_provider.stages.no_replace import Publish, flush_file, flush_folder, make_folder
+from airflow_elt_provider.stages.refusals import changed, taken
 from airflow_elt_provider.stages.uri import file_path, file_uri, folder_path, safe_path, safe_prefix
 from airflow_elt_provider.stages.work_folders import disk_errors, remove_dead, work_folder
 
@@ -79,10 +80,7 @@ class LocalStage:
                     raise
                 new = self._copy(local, target)
         if not new:
-            raise DataError(
-                f"{file_uri(target)} exists already and is not overwritten.",
-                hint="clear the task: it takes a new name",
-            )
+            raise taken(file_uri(target))
         return file_uri(target)
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
@@ -181,7 +179,7 @@ class LocalStage:
         with disk_errors(self._folder):
             path.open("rb").close()
             if file_version(path.stat()) != file.version:
-                raise FileNotFoundError(errno.ENOENT, "Changed since it was listed", file.uri)
+                raise changed(file.uri)
         return path
 
     # --- removing ---
@@ -230,7 +228,7 @@ class _Reader:
     def _refuse_change(self) -> None:
         for about in (os.fstat(self._body.fileno()), self._path.stat()):
             if file_version(about) != self._file.version:
-                raise FileNotFoundError(errno.ENOENT, "Changed since it was listed", self._file.uri)
+                raise changed(self._file.uri)
 
 
 def file_version(about: os.stat_result) -> str:
@@ -258,5 +256,5 @@ def _files(folder: Path, prefix: str = "", *, deep: bool = True) -> Iterator[Sto
 
 
 def _stored(path: Path, about: os.stat_result) -> StoredFile:
-    modified, changed = (datetime.fromtimestamp(seconds, UTC) for seconds in (about.st_mtime, about.st_ctime))
-    return StoredFile(file_uri(path), about.st_size, modified, file_version(about), changed)
+    modified, since = (datetime.fromtimestamp(seconds, UTC) for seconds in (about.st_mtime, about.st_ctime))
+    return StoredFile(file_uri(path), about.st_size, modified, file_version(about), since)

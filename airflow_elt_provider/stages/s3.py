@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
 
-from airflow_elt_provider.core.layout import load_file
 from airflow_elt_provider.core.protocols import StoredFile
 from airflow_elt_provider.core.secret import Secret
-from airflow_elt_provider.errors import DataError, EltError, TransientError
-from airflow_elt_provider.stages.s3_download import download
+from airflow_elt_provider.stages.refusals import taken
 from airflow_elt_provider.stages.s3_errors import ObjectPlace, answered, s3_errors
 from airflow_elt_provider.stages.s3_settings import S3StageSettings
+from airflow_elt_provider.stages.s3_uploads import abort_unfinished
+from airflow_elt_provider.stages.s3_versions import Body, download, stream
 from airflow_elt_provider.stages.uri import object_key, parse_stage_uri, safe_path, safe_prefix
 from airflow_elt_provider.stages.work_folders import remove_dead, work_folder
+from airflow_elt_provider.stages.write_once import WRITER, write_once
 
 if TYPE_CHECKING:
-    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
-_WRITER: Final = "elt-writer"
-"""Metadata that says which call wrote an object: a writer told "exists", or nothing, knows its own."""
 _DELETE_BATCH: Final = 1000
-_PAUSES: Final = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
-"""Seconds before each try of a conditional write that met another one under way."""
+_REFUSED: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload", "412", "409"})
+"""What a conditional write is answered where another object is, or another write under way."""
 
 
 class S3Stage:
@@ -89,10 +84,7 @@ class S3Stage:
         """
         place = self._place(safe_path(path))
         if not self._write(place, partial(self._upload, local, place.key)):
-            raise DataError(
-                f"{place.uri} exists already and is not overwritten.",
-                hint="clear the task: it takes a new name",
-            )
+            raise taken(place.uri)
         local.unlink()
         return place.uri
 
@@ -105,44 +97,27 @@ class S3Stage:
         from boto3.s3.transfer import create_transfer_manager
 
         with create_transfer_manager(self._client, self._settings.transfer) as manager:
-            extra = {**self._settings.writing, "Metadata": {_WRITER: writer}}
+            extra = {**self._settings.writing, "Metadata": {WRITER: writer}}
             manager.upload(str(local), self._bucket, key, extra).result()
 
     def _put_object(self, key: str, data: bytes, writer: str) -> None:
-        metadata = {_WRITER: writer}
+        metadata = {WRITER: writer}
         self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=metadata, **self._settings.writing)
 
     def _write(self, place: ObjectPlace, send: Callable[[str], None]) -> bool:
-        """Write unless there is an object, and find out who wrote it when the answer leaves that open.
-
-        A client repeats a request whose answer was lost, and is then told that the object exists.
-        """
         from botocore.exceptions import ClientError
 
-        writer = uuid4().hex
-        for pause in _PAUSES:
-            time.sleep(pause)
+        def sent(writer: str) -> bool:
             try:
                 with s3_errors(place):
                     send(writer)
-            except TransientError as lost:
-                return self._writer_after(lost, place) == writer
             except ClientError as error:
-                code = error.response["Error"]["Code"]
-                if code not in {
-                    "PreconditionFailed",
-                    "ConditionalRequestConflict",
-                    "NoSuchUpload",
-                    "412",
-                    "409",
-                }:
+                if error.response["Error"]["Code"] not in _REFUSED:
                     raise
-                found = self._writer(place)
-                if found is not None:
-                    return found == writer
-            else:
-                return True
-        raise TransientError(f"{place.uri} is being written by others all the time.")
+                return False
+            return True
+
+        return write_once(place.uri, sent, partial(self._writer, place))
 
     def _writer(self, place: ObjectPlace) -> str | None:
         """Return who wrote an object ("" for a stranger), or None when there is none."""
@@ -151,16 +126,7 @@ class S3Stage:
                 head = self._client.head_object(Bucket=self._bucket, Key=place.key, **self._settings.everywhere)
         except FileNotFoundError:
             return None
-        return head["Metadata"].get(_WRITER, "")
-
-    def _writer_after(self, lost: TransientError, place: ObjectPlace) -> str:
-        try:
-            writer = self._writer(place)
-        except EltError:
-            raise lost from lost.__cause__
-        if writer is None:
-            raise lost
-        return writer
+        return head["Metadata"].get(WRITER, "")
 
     # --- reading ---
 
@@ -184,32 +150,18 @@ class S3Stage:
                 manager.download(self._bucket, place.key, str(copy), self._settings.everywhere).result()
             yield copy
 
-    @contextlib.contextmanager
-    def stream(self, file: StoredFile) -> Iterator[_Body]:
+    def stream(self, file: StoredFile) -> contextlib.AbstractContextManager[Body]:
         """Lend an object's bytes as they arrive, of the version that was listed.
 
         :raises FileNotFoundError: when that is gone.
         """
-        from botocore.exceptions import ClientError
-
-        place = ObjectPlace(self._bucket, file.uri.removeprefix(f"s3://{self._bucket}/"))
-        try:
-            with s3_errors(place):
-                answer = self._client.get_object(
-                    Bucket=self._bucket, Key=place.key, IfMatch=file.version, **self._settings.everywhere
-                )
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
-                raise
-            raise FileNotFoundError(errno.ENOENT, "Changed since it was listed", place.uri) from error
-        with contextlib.closing(answer["Body"]) as body:
-            yield _Body(body, place)
+        return stream(self._client, self._listed_place(file), file.version, self._settings)
 
     def read_range(self, file: StoredFile, start: int, length: int) -> bytes:
         """Return some of an object's bytes; fewer at its end. :raises FileNotFoundError: when it is gone."""
         if start >= file.bytes:
             return b""
-        place = ObjectPlace(self._bucket, file.uri.removeprefix(f"s3://{self._bucket}/"))
+        place = self._listed_place(file)
         which = f"bytes={start}-{start + length - 1}"
         with s3_errors(place):
             return self._client.get_object(
@@ -249,8 +201,7 @@ class S3Stage:
 
     def fetch_version(self, file: StoredFile, to: Path) -> Path:
         """Copy an object as it was listed. :raises FileNotFoundError: when it is gone, or another by now."""
-        place = ObjectPlace(self._bucket, file.uri.removeprefix(f"s3://{self._bucket}/"))
-        download(self._client, place, file, to, self._settings)
+        download(self._client, self._listed_place(file), file, to, self._settings)
         return to
 
     # --- removing ---
@@ -287,34 +238,7 @@ class S3Stage:
         if not self._settings.abort_uploads:
             return removed
         before = datetime.now(UTC) - older_than
-        uploads = [upload for upload in self._uploads() if upload["Initiated"] < before]
-        return (*removed, *(self._abort(upload) for upload in uploads))
-
-    def _uploads(self) -> Iterator[Any]:
-        prefix = f"{self._prefix}/" if self._prefix else ""
-        pages = self._client.get_paginator("list_multipart_uploads").paginate(
-            Bucket=self._bucket, Prefix=prefix, **self._settings.everywhere
-        )
-        with s3_errors(ObjectPlace(self._bucket)):
-            for page in pages:
-                yield from (each for each in page.get("Uploads", []) if load_file(each["Key"].removeprefix(prefix)))
-
-    def _abort(self, upload: Any) -> str:
-        from botocore.exceptions import ClientError
-
-        place = ObjectPlace(self._bucket, upload["Key"])
-        try:
-            with s3_errors(place):
-                self._client.abort_multipart_upload(
-                    Bucket=self._bucket,
-                    Key=place.key,
-                    UploadId=upload["UploadId"],
-                    **self._settings.everywhere,
-                )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "NoSuchUpload":
-                raise
-        return f"{place.uri} (unfinished upload)"
+        return (*removed, *abort_unfinished(self._client, self._place(""), before, self._settings))
 
     # --- for others ---
 
@@ -342,17 +266,9 @@ class S3Stage:
     def _place_of(self, uri: str) -> ObjectPlace:
         return self._place(object_key(uri, self.root))
 
-
-class _Body:
-    """An object's bytes."""
-
-    def __init__(self, body: StreamingBody, place: ObjectPlace) -> None:
-        self._body, self._place = body, place
-
-    def read(self, size: int) -> bytes:
-        """Return the next bytes, not more than ``size``; b"" at the end."""
-        with s3_errors(self._place):
-            return self._body.read(size)
+    def _listed_place(self, file: StoredFile) -> ObjectPlace:
+        """Return where a listed file is; of others' names, :meth:`_place_of` refuses some."""
+        return ObjectPlace(self._bucket, file.uri.removeprefix(f"s3://{self._bucket}/"))
 
 
 def _unless_there(params: dict[str, Any], **_: object) -> None:

@@ -62,6 +62,21 @@ def test_a_failing_table_is_told_with_reason_remedy_and_link(place, slack, conn_
     assert place.server.password not in json.dumps(slack.messages)
 
 
+def test_a_broken_template_keeps_nothing_back(place, slack, caplog, capfd):
+    sync(more=FAIL.format("note='see {{ dag.', mention='<!{{ dag and \"here\" }}>'"))
+    text = seen(slack.messages[0])
+    assert text.startswith("<!here> :red_circle: *actor* failed")
+    assert "*Note:*" not in text
+    assert "cannot be rendered, Slack is told without it: TemplateSyntaxError" in said(caplog, capfd)
+
+
+@pytest.mark.parametrize("conn_type", ["slackwebhook", "http"])
+def test_a_webhook_without_its_secret(place, slack, conn_type, caplog, capfd):
+    with in_process.environment(AIRFLOW_CONN_SLACK_DEFAULT=slack.connection(conn_type, password="")):
+        sync(more=FAIL.format(""))
+    assert "'slack_default' has no password. Remedy: put the webhook's URL" in said(caplog, capfd)
+
+
 def test_a_success_is_told_with_counts(place, slack):
     sync("actor", "on_success_callback=[EltSlackNotifier()]")
     text = seen(slack.messages[0])

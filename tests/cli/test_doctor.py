@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -103,7 +104,7 @@ def test_a_healthy_journey(clinic, tmp_path):
     assert findings["packages: duckdb"]["verdict"] == "ok"
     assert clinic.sql("SELECT count(*) FROM pg_class") == before
     assert clinic.sql("SELECT count(*) FROM pg_publication") == [(0,)]
-    assert [path.name for path in tmp_path.rglob("*")] == ["stage"]
+    assert [path.name for path in tmp_path.rglob("*")] == []
 
 
 def test_every_missing_grant_is_named_and_helps(clinic):
@@ -310,3 +311,95 @@ def test_airflow_is_not_needed(clinic):
     words = [sys.executable, "-c", code, "doctor", "--source", "shop", "--source-table", "item"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, "all is well" in done.stdout) == (0, True), done.stderr
+
+
+# --- what was asked is looked at, or refused ---
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--source-table", "item"),
+        ("--source-path", "/nowhere/x.csv"),
+        ("--capture", "wal"),
+        ("--destination", "shop", "--publication", "ours"),
+        ("--source", "shop", "--target-table", "raw.item"),
+        ("--stage-conn-id", "aws"),
+        ("--packages", "list.txt", "--source", "shop"),
+        ("--source", "shop", "--capture", "cursr"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_refused(words, capsys):
+    assert main(["doctor", *words, "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["kind"] == "ConfigurationError"
+
+
+def test_a_list_that_is_no_text(tmp_path, capsys):
+    (tmp_path / "list").write_bytes(b"\x7fELF\xd0\xff")
+    assert main(["doctor", "--packages", f"{tmp_path}/list"]) == 2
+    assert "list is no text" in capsys.readouterr().err
+
+
+def test_captures_are_not_waved_through(clinic):
+    """Without a table nothing can be said of them; of a cursor nothing is known, and no lie told of row security."""
+    code, findings = clinic.doctor("--source", "shop", "--capture", "cursor", "--capture", "fingerprint")
+    assert (code, findings["source shop: capture cursor"]["verdict"]) == (2, "problem")
+    assert "--source-table" in findings["source shop: capture fingerprint"]["remedy"]
+    clinic.sql("GRANT SELECT ON item TO poor; ALTER TABLE item ENABLE ROW LEVEL SECURITY")
+    words = ("--source-table", "item", "--capture", "cursor", "--capture", "fingerprint")
+    code, findings = clinic.doctor("--source", "poor", *words)
+    assert (code, findings["source poor: item: capture cursor"]["verdict"]) == (0, "note")
+    assert "with deletes='ignore'" in findings["source poor: item: capture fingerprint"]["detail"]
+
+
+def test_a_publication_that_is_not_there_is_said_to_be_created(clinic):
+    words = ("--source", "shop", "--source-table", "item", "--capture", "wal", "--publication", "ours")
+    code, findings = clinic.doctor(*words)
+    said = "there is no publication ours; the first extract runs CREATE PUBLICATION"
+    assert (code, said in findings["source shop: item: capture wal"]["detail"]) == (0, True)
+    clinic.sql("CREATE PUBLICATION ours FOR TABLE keyless")
+    _, findings = clinic.doctor(*words)
+    assert "ours lacks the table; the first extract runs ALTER" in findings["source shop: item: capture wal"]["detail"]
+
+
+def test_tables_are_read_for_real(clinic):
+    """What stands behind a view, or a foreign table, is no secret to the one who looks."""
+    clinic.sql("CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing; "
+               "CREATE FOREIGN TABLE far (id int) SERVER nowhere; "
+               "CREATE VIEW mine WITH (security_invoker) AS SELECT * FROM item; "
+               "GRANT SELECT ON mine, far TO poor")  # fmt: skip
+    code, findings = clinic.doctor("--source", "poor", "--source-table", "mine", "--source-table", "far",
+                                   "--source-table", "a.b.c.d")  # fmt: skip
+    assert (code, verdicts(findings, "source poor: ")) == (
+        2, {"connect": "ok", "TLS": "ok", "mine: read": "problem", "far: read": "problem", "a.b.c.d: read": "problem"}
+    )  # fmt: skip
+    assert "permission denied for table item" in findings["source poor: mine: read"]["detail"]
+
+
+def test_a_target_that_no_table_can_have_is_the_target_s_problem(clinic):
+    code, findings = clinic.doctor("--destination", "shop", "--target-table", "a.b.c.d")
+    assert (code, findings["destination shop: a.b.c.d: write"]["verdict"]) == (2, "problem")
+    assert findings["destination shop: checkpoints"]["verdict"] == "ok"
+
+
+def test_a_lake_that_somebody_holds_is_told_at_once(clinic, tmp_path):
+    """The connection would wait for ten minutes, and twice."""
+    duckdb.connect(f"{tmp_path}/lake.duckdb").close()
+    clinic.connect("LAKE", f"duckdb://{tmp_path}/lake.duckdb")
+    with (tmp_path / "lake.duckdb.elt-lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        code, findings = clinic.doctor("--destination", "lake")
+    assert (code, list(verdicts(findings, "destination lake: "))) == (2, ["connect"])
+    assert "waited 2 s for the file" in findings["destination lake: connect"]["detail"]
+
+
+def test_files_are_no_tables(clinic, tmp_path):
+    """What one of the sources can be asked is well; what none can is not."""
+    clinic.connect("SHARE", "fs://")
+    (tmp_path / "a.csv").write_text("id\n1\n")
+    files, tables = ("--source-path", f"{tmp_path}/*.csv"), ("--source-table", "item", "--capture", "xmin")
+    assert clinic.doctor("--source", "share", "--source", "shop", *files, *tables)[0] == 0
+    code, findings = clinic.doctor("--source", "share", *files, *tables)
+    assert (code, findings["sources: --source-table"]["verdict"]) == (2, "problem")
+    code, findings = clinic.doctor("--source", "shop", *files, *tables)
+    assert (code, findings["sources: --source-path"]["verdict"]) == (2, "problem")

@@ -109,3 +109,18 @@ def test_a_bucket(elt, monkeypatch):
     assert done.returncode == 0, done.stderr
     assert 'source_conn_id="lake"' in done.stdout
     assert '"charset": "cp932"' in done.stdout
+
+
+def test_a_file_of_bytes_is_told_without_a_traceback(tmp_path):
+    """Arrow cannot hand over rows that are not UTF-8, and says so on standard error by itself."""
+    (tmp_path / "a.csv").write_bytes(b"name,b\n" + "é,x\n".encode("cp1252") * 99 + b"\x81\xe9,2,3\n")
+    done = subprocess.run([ELT, "guess", f"{tmp_path}/a.csv"], capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (3, False), done.stderr
+    assert "1 of 100 rows do not fit" in done.stdout
+
+
+def test_lines_of_json_that_were_cut_off_are_no_csv(tmp_path, elt):
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": ')
+    done = elt(f"{tmp_path}/a.jsonl")
+    assert '"type": "csv"' not in done.stdout
+    assert (done.returncode, "line 2" in done.stdout + done.stderr) == (3, True), done

@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 
 from airflow_elt_provider.core.checkpoint import CursorPosition, Position
 from airflow_elt_provider.core.load import Load, new_nonce
-from airflow_elt_provider.core.manifest import Manifest, ManifestRef, Role, StagedFile
+from airflow_elt_provider.core.manifest import Manifest, ManifestRef
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.request import merging
 from airflow_elt_provider.core.schema import EXTRA_COLUMNS, Column, TableSchema
+from airflow_elt_provider.core.staged_file import Role, StagedFile
 from airflow_elt_provider.core.system_columns import EXACT, OP
 from airflow_elt_provider.core.types import parse_type
 from airflow_elt_provider.stages.local import LocalStage

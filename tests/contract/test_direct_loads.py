@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_elt_provider.core.manifest import Manifest, ManifestRef, Role
+from airflow_elt_provider.core.manifest import Manifest, ManifestRef
+from airflow_elt_provider.core.staged_file import Role
 from airflow_elt_provider.engine.gc import collect
 from airflow_elt_provider.engine.merge import stage_load
 from airflow_elt_provider.errors import ConfigurationError, TransientError

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from airflow_elt_provider.core.manifest import Role, StagedFile
 from airflow_elt_provider.core.schema import EXTRA_COLUMNS
+from airflow_elt_provider.core.staged_file import Role, StagedFile
 from airflow_elt_provider.core.system_columns import OP, VALID_FROM
 
 if TYPE_CHECKING:

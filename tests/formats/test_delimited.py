@@ -149,7 +149,7 @@ def test_padding_after_an_archive_is_nothing(read):
 FOREIGN = [
     (b"PK\x03\x04" + bytes(40), "a ZIP archive or an Excel workbook"), (b"%PDF-1.7\n%\xe2\n", "a PDF document"),
     (b"\n <!DOCTYPE html>\n<html>", "an HTML page"), (b"<html lang='en'>", "an HTML page"),
-    (b'<?xml version="1.0"?>', "an XML document"), (gzip.compress(b"a\n1"), "compressed with gzip"),
+    (b'<?xml version="1.0"?>', "an XML document"), (gzip.compress(b"a\n1", mtime=0), "compressed with gzip"),
     (zstd(b"a\n1"), "compressed with zstd"), (bz2.compress(b"a\n1"), "compressed with bz2"),
     (b"PAR1\x15\x00\x15", "a Parquet file"), (b"SQLite format 3\x00", "an SQLite database"),
     ("a,b\n1,2\n".encode("utf-16-be"), "binary, or text in UTF-16"),
@@ -278,3 +278,24 @@ def test_the_careful_way_goes_on_where_the_fast_one_ended(read, monkeypatch):
     assert [refused[:3] for refused in read.refused()] == [
         ("line 4502", "id", "is no int32"), ("line 4602", "", "2 fields instead of 3")
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", [{}, {"charset": "cp932"}, {"trim": True}, {"escape": "\\"}], ids=str)
+@pytest.mark.parametrize("limit", [0, 5])
+def test_line_ends_in_quotes_survive_the_edges_of_blocks(read, monkeypatch, form, limit):
+    """Arrow drops a line feed that begins a block, where the block before ended in a carriage return."""
+    monkeypatch.setattr(csv, "BLOCK_BYTES", 64)
+    for pad in range(64):
+        rows = [("x" * pad, "1\r\n2"), ("y", "\r\n"), ("z", "3\r4"), ("猫", "5\n6")]
+        body = "a,b\r\n" + "".join(f'{first},"{second}"\r\n' for first, second in rows)
+        found = read(body.encode(form.get("charset", "utf-8")), limit=limit, **form)
+        assert found == [(first or None, second) for first, second in rows], pad
+
+
+def test_no_row_can_be_taken_for_the_end(read):
+    assert read("a,b\n1,\x1aend of file\x1a\n\x1aend of file\x1a,2\n") == [
+        ("1", "\x1aend of file\x1a"),
+        ("\x1aend of file\x1a", "2"),
+    ]
+    with pytest.raises(DataError, match="line 2: 4 fields instead of 2"):
+        read("a,b\n\x1aend of file\x1a,,,\n1,2\n")

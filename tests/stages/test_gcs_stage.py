@@ -20,7 +20,8 @@ from google.auth.exceptions import DefaultCredentialsError
 from google.oauth2 import service_account
 
 from airflow_elt_provider.errors import ConfigurationError, DataError, TransientError
-from airflow_elt_provider.stages.gcs import GcsStage, checksum_of
+from airflow_elt_provider.stages.gcs import GcsStage
+from airflow_elt_provider.stages.gcs_checksum import checksum_of
 from airflow_elt_provider.stages.gcs_settings import GcsStageSettings
 from servers.processes import ReservedPort
 from tests.fakes.google import FakeGoogle

@@ -15,14 +15,13 @@ from airflow_elt_provider.connectors.bigquery.dialect import BigQueryDialect
 from airflow_elt_provider.connectors.bigquery.failures import MissingError, translate
 from airflow_elt_provider.connectors.bigquery.jobs import BigQueryJobs
 from airflow_elt_provider.core.load import Load
-from airflow_elt_provider.core.manifest import StagedFile
 from airflow_elt_provider.core.schema import EXTRA_COLUMNS, Column
+from airflow_elt_provider.core.staged_file import StagedFile
+from airflow_elt_provider.core.staging_tables import DEAD_AFTER
 from airflow_elt_provider.errors import DataError, TransientError
 
 log = logging.getLogger(__name__)
 
-DEAD_AFTER: Final = timedelta(days=1)
-"""Age at which BigQuery drops a staging table that no merge came for."""
 PREFIX: Final = "staging_"
 _ROWS: Final = "elt_rows"
 """Label that a staging table has once it is complete."""

@@ -7,7 +7,9 @@ from typing import Final
 
 import pyarrow as pa
 
+from airflow_elt_provider.core.array_literal import delimiter_of, has_numbers
 from airflow_elt_provider.core.dialect import Fit
+from airflow_elt_provider.core.fitting import fitting
 from airflow_elt_provider.core.schema import Column
 from airflow_elt_provider.core.types import JSON
 
@@ -71,11 +73,7 @@ _COERCED: Final = {"INT64": ("NUMERIC", "BIGNUMERIC"), "NUMERIC": ("NUMERIC", "B
 
 def fit(current: str, arriving: str) -> Fit:
     """Say how an arriving type fits a column; see :class:`Fit`. STRING holds every value, in its canonical text."""
-    if current == arriving:
-        return Fit.SAME
-    if current == TEXT or _holds(current, arriving):
-        return Fit.FITS
-    return Fit.WIDENS if _holds(arriving, current) else Fit.CONFLICTS
+    return fitting(current, arriving, TEXT, _holds)
 
 
 def alterable(current: str, type_: str) -> bool:
@@ -114,8 +112,6 @@ def type_name(type_: str) -> str:
 
 # --- texts ---
 
-_NUMBERS: Final = re.compile(r"(?:smallint|integer|bigint|numeric|real|double precision|money|oid)\b", re.IGNORECASE)
-_BOX: Final = re.compile(r"box\b")
 _BARE: Final = r"^-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?$"
 
 
@@ -128,7 +124,7 @@ def array_json(text: str, source_type: str) -> str:
     :param text: an expression with the literal.
     :param source_type: declaration at the source, e.g. ``integer[]``.
     """
-    delimiter = ";" if _BOX.match(source_type) else ","
+    delimiter = delimiter_of(source_type)
     token = rf'"(?:[^"\\]|\\[\s\S])*"|[{{}}{delimiter}]|[^{{}}"{delimiter}]+'
     body = f"REGEXP_REPLACE({text}, r'^(?:\\[-?[0-9]+:-?[0-9]+\\])+=', '')"
     tokens = f"REGEXP_EXTRACT_ALL({body}, r'''{token}''')"
@@ -140,7 +136,7 @@ def array_json(text: str, source_type: str) -> str:
 
 def _element(source_type: str, delimiter: str) -> str:
     unescaped = r"REGEXP_REPLACE(SUBSTR(_elt_x, 2, LENGTH(_elt_x) - 2), r'\\([\s\S])', r'\1')"
-    if _NUMBERS.match(source_type):
+    if has_numbers(source_type):
         bare = f"IF(REGEXP_CONTAINS(_elt_x, r'{_BARE}'), _elt_x, TO_JSON_STRING(_elt_x))"
     elif source_type.startswith("boolean"):
         bare = "CASE _elt_x WHEN 't' THEN 'true' WHEN 'f' THEN 'false' ELSE TO_JSON_STRING(_elt_x) END"

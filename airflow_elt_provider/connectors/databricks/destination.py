@@ -38,15 +38,14 @@ from airflow_elt_provider.core.protocols import Capabilities, Stage
 from airflow_elt_provider.core.publish import Publication
 from airflow_elt_provider.core.receipt import Receipt
 from airflow_elt_provider.core.schema import TableSchema
+from airflow_elt_provider.core.staging_tables import drop_dead, unstaged
 from airflow_elt_provider.core.state import read_checkpoint
 from airflow_elt_provider.core.table_ref import TableRef
-from airflow_elt_provider.errors import DataError, EltError, TransientError
+from airflow_elt_provider.errors import TransientError
 from airflow_elt_provider.formats.parquet import verify_listed
 
 log = logging.getLogger(__name__)
 
-DEAD_AFTER: Final = timedelta(days=1)
-"""Age at which a staging table that no merge came for is dropped."""
 _RACES: Final = 5
 _WRITE: Final = "MODIFY"
 _NOTHING: Final[Sequence[str]] = ()
@@ -181,7 +180,7 @@ class DatabricksDestination:
         """Bring the files into a staging table of this attempt."""
         refuse_columns(load.manifest.schema.names)
         verify_listed(stage, load.manifest)
-        self._drop_dead()
+        drop_dead(self.collect_garbage)
         with self._warehouse.session(f"staging load {load.load_id} for {load.target}", "CREATE TABLE") as session:
             session.dialect.table(load.target)  # refuses a name that there cannot be
             return staging.Staging(session, self._warehouse.settings, load, stage, self._ensure_state).fill()
@@ -207,15 +206,6 @@ class DatabricksDestination:
         with self._warehouse.session(f"removing old files of {volume}", "WRITE VOLUME") as session:
             return (*names, *staging.remove_dead_uploads(session, volume, older_than))
 
-    def _drop_dead(self) -> None:
-        try:
-            dropped = self.collect_garbage(DEAD_AFTER)
-        except EltError as error:  # another one's table, of another owner or in use: no reason to fail here
-            log.info("old staging tables stay: %s", error.message)
-        else:
-            if dropped:
-                log.info("dropped %d staging tables of dead attempts", len(dropped))
-
     # --- commit ---
 
     def commit(self, load: Load, stage: Stage, changes: Sequence[SchemaChange]) -> Receipt:
@@ -226,7 +216,7 @@ class DatabricksDestination:
         del stage
         with self._warehouse.session(f"merging into {load.target}", _WRITE) as session:
             if load.manifest.rows and not load.staging_tables:
-                raise _unstaged(load)
+                raise unstaged(load)
             target = session.dialect.full_name(load.target)
             publication = lambda: _publication(session, load, changes)  # noqa: E731 - made anew at each attempt
             try:
@@ -236,7 +226,7 @@ class DatabricksDestination:
                 if known:
                     return known
                 if not set(load.staging_tables) <= set(_registered(session, load)):
-                    raise _unstaged(load) from error
+                    raise unstaged(load) from error
                 raise
             staging.drop(session, load.staging_tables)
         return receipt
@@ -287,14 +277,6 @@ def _drop(session: DatabricksSession, names: Sequence[str]) -> Sequence[str]:
 def _registered(session: DatabricksSession, load: Load) -> list[str]:
     """Return the complete staging tables of all loads that a load is made of."""
     return [name for load_id in load.staged_by for name in staging.registered(session, load_id)]
-
-
-def _unstaged(load: Load) -> DataError:
-    tables = ", ".join(load.staging_tables)
-    return DataError(
-        f"Load {load.load_id} has no staging table {tables!r} (they are dropped after a day).",
-        hint="clear the load from its stage task on",
-    )
 
 
 def _publication(session: DatabricksSession, load: Load, changes: Sequence[SchemaChange]) -> Publication:

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from airflow_elt_provider.core.load import Load
-from airflow_elt_provider.core.manifest import StagedFile
 from airflow_elt_provider.core.protocols import Stage
+from airflow_elt_provider.core.staged_file import StagedFile
 from airflow_elt_provider.errors import ConfigurationError, DataError
 from airflow_elt_provider.formats.parquet import fetched
 

@@ -8,7 +8,9 @@ from typing import Final
 import pyarrow as pa
 
 from airflow_elt_provider.connectors.databricks.names import literal
+from airflow_elt_provider.core.array_literal import delimiter_of, has_numbers
 from airflow_elt_provider.core.dialect import Fit
+from airflow_elt_provider.core.fitting import Numbers, fitting
 from airflow_elt_provider.core.schema import Column
 
 TEXT: Final = "string"
@@ -36,10 +38,11 @@ def column_type(column: Column) -> str:
 
 # --- how types fit ---
 
-_INTEGERS: Final = {"tinyint": (7, 3), "smallint": (15, 5), "int": (31, 10), "bigint": (63, 19)}
-"""Bits without the sign, and decimal digits that hold all of them."""
-_FLOAT_BITS: Final = {"float": 24, "double": 53}
-_DECIMAL: Final = re.compile(r"decimal\((\d+),(\d+)\)")
+_NUMBERS: Final = Numbers(
+    {"tinyint": (7, 3), "smallint": (15, 5), "int": (31, 10), "bigint": (63, 19)},
+    {"float": 24, "double": 53},
+    re.compile(r"decimal\((\d+),(\d+)\)"),
+)
 _WIDENED: Final = {
     "tinyint": {"smallint", "int", "bigint", "double"},
     "smallint": {"int", "bigint", "double"},
@@ -52,44 +55,19 @@ _WHOLE: Final = {"tinyint": 10, "smallint": 10, "int": 10, "bigint": 20}
 
 def fit(current: str, arriving: str) -> Fit:
     """Say how an arriving type fits a column; see :class:`Fit`. Text holds every value, in its canonical text."""
-    if current == arriving:
-        return Fit.SAME
-    if current == TEXT or _holds(current, arriving):
-        return Fit.FITS
-    return Fit.WIDENS if _holds(arriving, current) else Fit.CONFLICTS
-
-
-def _holds(wide: str, narrow: str) -> bool:
-    """Whether a numeric type has every value of another, exactly."""
-    if wide in _FLOAT_BITS:
-        bits = _FLOAT_BITS.get(narrow) or _INTEGERS.get(narrow, (127, 0))[0]
-        return bits <= _FLOAT_BITS[wide]
-    if wide in _INTEGERS:
-        return narrow in _INTEGERS and _INTEGERS[wide] >= _INTEGERS[narrow]
-    mine, theirs = _digits(wide), _digits(narrow)
-    return bool(mine and theirs and mine[0] >= theirs[0] and mine[1] >= theirs[1])
-
-
-def _digits(type_: str) -> tuple[int, int] | None:
-    """Return how many digits before and after the point hold every value of an exact number."""
-    found = _DECIMAL.fullmatch(type_)
-    if found:
-        return int(found[1]) - int(found[2]), int(found[2])
-    return (_INTEGERS[type_][1], 0) if type_ in _INTEGERS else None
+    return fitting(current, arriving, TEXT, _NUMBERS.holds)
 
 
 def widens_in_place(current: str, type_: str) -> bool:
     """Whether Delta changes a column's type in the table's metadata alone (table feature typeWidening)."""
-    wanted = _digits(type_) if _DECIMAL.fullmatch(type_) else None
+    wanted = _NUMBERS.digits(type_) if _NUMBERS.decimal.fullmatch(type_) else None
     if wanted is None:
         return type_ in _WIDENED.get(current, set())
-    return _holds(type_, current) and wanted[0] >= _WHOLE.get(current, 0)
+    return _NUMBERS.holds(type_, current) and wanted[0] >= _WHOLE.get(current, 0)
 
 
 # --- texts ---
 
-_NUMBERS: Final = re.compile(r"(?:smallint|integer|bigint|numeric|real|double precision|money|oid)\b", re.IGNORECASE)
-_BOX: Final = re.compile(r"box\b")
 _ESCAPE: Final = r"\\([\s\S])"
 _BARE: Final = literal(r"^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$")
 
@@ -103,7 +81,7 @@ def array_json(text: str, source_type: str) -> str:
     :param text: an expression with the literal.
     :param source_type: declaration at the source, e.g. ``integer[]``.
     """
-    delimiter = ";" if _BOX.match(source_type) else ","
+    delimiter = delimiter_of(source_type)
     # Unrolled: Java's regular expressions recurse into a repeated group, and a long element would be too deep.
     token = rf'"[^"\\]*(?:\\[\s\S][^"\\]*)*"|[{{}}{delimiter}]|[^{{}}"{delimiter}]+'
     bounds = literal(r"^(\[-?[0-9]+:-?[0-9]+\])+=")
@@ -114,7 +92,7 @@ def array_json(text: str, source_type: str) -> str:
 def _element(source_type: str, delimiter: str) -> str:
     x = "_elt_x"
     unescaped = f"regexp_replace(substring({x}, 2, length({x}) - 2), {literal(_ESCAPE)}, '$1')"
-    if _NUMBERS.match(source_type):
+    if has_numbers(source_type):
         bare = f"CASE WHEN {x} RLIKE {_BARE} THEN {x} ELSE {_quoted(x)} END"
     elif source_type.startswith("boolean"):
         bare = f"CASE {x} WHEN 't' THEN 'true' WHEN 'f' THEN 'false' ELSE {_quoted(x)} END"

@@ -60,7 +60,7 @@ class DuckdbDestination:
     def diagnose(self, inquiry: Inquiry) -> Iterator[Finding]:
         """Check folder and file."""
         del inquiry  # who may write to the file may write to every table
-        yield from doctor.examine(self._file.path, lambda: self._file.session("examining the file"))
+        yield from doctor.examine(self._file.path, lambda: self._file.session("examining the file", doctor.PATIENCE))
 
     # --- state ---
 

@@ -13,22 +13,23 @@ import duckdb
 from airflow_elt_provider.connectors.duckdb.session import DuckdbSession
 from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.doctor import Finding, ok, problem
-from airflow_elt_provider.errors import TransientError
 
+PATIENCE: Final = 2.0
+"""Seconds in line for the file: somebody waits for the answer."""
 _PROBE: Final = '"_elt doctor"'
 
 
 def examine(path: Path, open_file: Callable[[], AbstractContextManager[DuckdbSession]]) -> Iterator[Finding]:
-    """Check folder and file; a schema is really made, and rolled back. A file that is not there yet stays away."""
+    """Check folder and file; a schema is really made, and rolled back. A file that is not there yet stays away.
+
+    :raises TransientError: when somebody else holds the file.
+    """
     if not path.exists():
         yield _folder(path)
         return
-    try:
-        with open_file() as session:
-            yield ok("open", f"{path}, DuckDB {duckdb.__version__}")
-            yield _tried(session)
-    except TransientError as error:
-        yield problem("open", error.message, error.hint)
+    with open_file() as session:
+        yield ok("open", f"{path}, DuckDB {duckdb.__version__}")
+        yield _tried(session)
 
 
 def _folder(path: Path) -> Finding:

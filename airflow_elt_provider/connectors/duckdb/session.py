@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import threading
@@ -87,10 +88,11 @@ class DuckdbFile:
         return self.path.exists()
 
     @contextmanager
-    def session(self, what: str) -> Iterator[DuckdbSession]:
+    def session(self, what: str, most: float = math.inf) -> Iterator[DuckdbSession]:
         """Wait in line, open the file, and close it at the end.
 
         :param what: what is being done, for messages and for those who wait.
+        :param most: seconds to wait, where ``lock_timeout`` is more.
         :raises ConfigurationError: when the file cannot be used at all.
         :raises TransientError: when it was not free in time.
         """
@@ -99,7 +101,7 @@ class DuckdbFile:
         with self._mutex:
             self._waiting.add(stopped)
         try:
-            patience = Patience(f"{self.path}: {what}", self._settings.lock_timeout, stopped)
+            patience = Patience(f"{self.path}: {what}", min(most, self._settings.lock_timeout), stopped)
             with (
                 file_lock(self.path, what, patience),
                 self._connected(patience) as connection,

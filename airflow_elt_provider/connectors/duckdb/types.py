@@ -7,7 +7,9 @@ from typing import Final
 
 import pyarrow as pa
 
+from airflow_elt_provider.core.array_literal import delimiter_of, has_numbers
 from airflow_elt_provider.core.dialect import Fit
+from airflow_elt_provider.core.fitting import Numbers, fitting
 from airflow_elt_provider.core.schema import Column
 from airflow_elt_provider.core.types import JSON, UUID
 
@@ -36,50 +38,20 @@ def column_type(column: Column) -> str:
 
 # --- how types fit ---
 
-_INTEGERS: Final = {
-    "TINYINT": (7, 3),
-    "SMALLINT": (15, 5),
-    "INTEGER": (31, 10),
-    "BIGINT": (63, 19),
-    "HUGEINT": (127, 39),
-}
-"""Bits without the sign, and decimal digits that hold all of them."""
-_FLOAT_BITS: Final = {"FLOAT": 24, "DOUBLE": 53}
-_DECIMAL: Final = re.compile(r"DECIMAL\((\d+),(\d+)\)")
+_NUMBERS: Final = Numbers(
+    {"TINYINT": (7, 3), "SMALLINT": (15, 5), "INTEGER": (31, 10), "BIGINT": (63, 19), "HUGEINT": (127, 39)},
+    {"FLOAT": 24, "DOUBLE": 53},
+    re.compile(r"DECIMAL\((\d+),(\d+)\)"),
+)
 
 
 def fit(current: str, arriving: str) -> Fit:
     """Say how an arriving type fits a column; see :class:`Fit`. Text holds every value, in its canonical text."""
-    if current == arriving:
-        return Fit.SAME
-    if current == TEXT or _holds(current, arriving):
-        return Fit.FITS
-    return Fit.WIDENS if _holds(arriving, current) else Fit.CONFLICTS
-
-
-def _holds(wide: str, narrow: str) -> bool:
-    """Whether a numeric type has every value of another, exactly."""
-    if wide in _FLOAT_BITS:
-        bits = _FLOAT_BITS.get(narrow) or _INTEGERS.get(narrow, (127, 0))[0]
-        return bits <= _FLOAT_BITS[wide]
-    if wide in _INTEGERS:
-        return narrow in _INTEGERS and _INTEGERS[wide] >= _INTEGERS[narrow]
-    mine, theirs = _digits(wide), _digits(narrow)
-    return bool(mine and theirs and mine[0] >= theirs[0] and mine[1] >= theirs[1])
-
-
-def _digits(type_: str) -> tuple[int, int] | None:
-    """Return how many digits before and after the point hold every value of an exact number."""
-    found = _DECIMAL.fullmatch(type_)
-    if found:
-        return int(found[1]) - int(found[2]), int(found[2])
-    return (_INTEGERS[type_][1], 0) if type_ in _INTEGERS else None
+    return fitting(current, arriving, TEXT, _NUMBERS.holds)
 
 
 # --- texts ---
 
-_NUMBERS: Final = re.compile(r"(?:smallint|integer|bigint|numeric|real|double precision|money|oid)\b", re.IGNORECASE)
-_BOX: Final = re.compile(r"box\b")
 _BARE: Final = r"^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$"
 
 
@@ -92,7 +64,7 @@ def array_json(text: str, source_type: str) -> str:
     :param text: an expression with the literal.
     :param source_type: declaration at the source, e.g. ``integer[]``.
     """
-    delimiter = ";" if _BOX.match(source_type) else ","
+    delimiter = delimiter_of(source_type)
     token = rf'"(?:[^"\\]|\\[\s\S])*"|[{{}}{delimiter}]|[^{{}}"{delimiter}]+'
     body = f"regexp_replace({text}, '^(\\[-?[0-9]+:-?[0-9]+\\])+=', '')"
     tokens = f"regexp_extract_all({body}, '{token}')"
@@ -101,7 +73,7 @@ def array_json(text: str, source_type: str) -> str:
 
 def _element(source_type: str, delimiter: str) -> str:
     unescaped = r"regexp_replace(x[2:-2], '\\([\s\S])', '\1', 'g')"
-    if _NUMBERS.match(source_type):
+    if has_numbers(source_type):
         bare = f"CASE WHEN regexp_matches(x, '{_BARE}') THEN x ELSE CAST(to_json(x) AS VARCHAR) END"
     elif source_type.startswith("boolean"):
         bare = "CASE x WHEN 't' THEN 'true' WHEN 'f' THEN 'false' ELSE CAST(to_json(x) AS VARCHAR) END"

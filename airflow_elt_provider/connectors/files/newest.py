@@ -8,9 +8,13 @@ from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_elt_provider.core.schema import Column, TableSchema
+from airflow_elt_provider.core.types import UUID
 
 IN_MEMORY: Final = 500_000
 """So many keys are held in memory, of about 100 bytes each; with more of them all go to the disk."""
@@ -24,11 +28,11 @@ class NewestRows:
 
     Keys are told apart by 128 bits of a hash. A key that comes twice in one file is left to whoever merges.
 
-    :param key: the key's columns, as named in the batches.
+    :param schema: of the batches; its key tells rows apart, as a destination would: not by how a value is spelled.
     """
 
-    def __init__(self, key: Sequence[str]) -> None:
-        self._key = tuple(key)
+    def __init__(self, schema: TableSchema) -> None:
+        self._key = tuple(schema.column(name) for name in schema.primary_key)
         self._file = 0
         self._seen: set[bytes] = set()
         self._mine: set[bytes] = set()
@@ -101,7 +105,15 @@ class _Disk:
         self._folder.cleanup()
 
 
-def _digests(batch: pa.RecordBatch, key: Sequence[str]) -> list[bytes]:
-    columns = [batch.column(name).to_pylist() for name in key]
+def _digests(batch: pa.RecordBatch, key: Sequence[Column]) -> list[bytes]:
+    columns = [_as_compared(batch.column(column.name), column.type) for column in key]
     return [blake2b(repr(values).encode(errors="surrogatepass"), digest_size=16).digest()
             for values in zip(*columns, strict=True)]  # fmt: skip
+
+
+def _as_compared(values: pa.Array[Any], kind: pa.DataType) -> list[Any]:
+    """Return values of which two are equal where a destination would find them equal."""
+    if UUID.equals(kind):
+        values = pc.utf8_lower(values)
+    found = values.to_pylist()
+    return [None if value is None else value + 0.0 for value in found] if pa.types.is_floating(kind) else found

@@ -103,6 +103,8 @@ def _problems(scheme: str, bucket: str, parts: tuple[str, ...]) -> list[tuple[bo
     return [
         (bool(_WILD.search(bucket)), f"has no bucket's name ({bucket!r})", "name one bucket"),
         (scheme == "file" and bool(odd), "has '.', '..' or an empty part in it", "write the path without"),
+        (scheme == "file" and (len(parts) == 1 or bool(_WILD.search(parts[0]))) and parts[0] not in {*odd, _DEEP},
+         "names files directly under /, and no file is read from there", "put them into a folder, and name it"),
         (scheme == "file" and parts[0] == _DEEP, "means every file of this machine", "name a folder"),
         (bool(glued), f"has {glued[:1]} in it, and ** stands for folders", "write **/ before a name, e.g. **/*.csv"),
         (len(list(_expand("/".join(parts), _MOST + 1))) > _MOST, f"stands for more than {_MOST} paths",

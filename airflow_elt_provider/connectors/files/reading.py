@@ -50,7 +50,7 @@ class Reading:
         with ExitStack() as stack:
             sieve = None
             if self.newest and len(self.copies) > 1:
-                sieve = stack.enter_context(NewestRows(self.selection.schema.primary_key))
+                sieve = stack.enter_context(NewestRows(self.selection.schema))
             for copy, columns in zip(self.copies, self.columns, strict=True):
                 for batch in self._of_file(copy, columns):
                     yield sieve.sift(batch) if sieve else batch
@@ -96,6 +96,8 @@ def facts(listing: Listing, files: Sequence[StoredFile]) -> dict[str, str]:
         for file in files[:_TOLD]
     ]
     found = {"kind": "files", "source": listing.pattern.text, "files": json.dumps(told, ensure_ascii=False)}
+    if not files:
+        found["rows"] = "none"
     return {**found, "more_files": str(len(files) - _TOLD)} if len(files) > _TOLD else found
 
 

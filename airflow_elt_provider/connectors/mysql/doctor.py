@@ -8,7 +8,7 @@ from typing import Final
 
 from airflow_elt_provider.connectors.mysql.session import MySqlSession, translate
 from airflow_elt_provider.connectors.mysql.snapshot import open_relation
-from airflow_elt_provider.core.doctor import Finding, Inquiry, note, ok, problem, refused
+from airflow_elt_provider.core.doctor import Finding, Inquiry, cursor_unknown, note, ok, problem, refused, unknowable
 from airflow_elt_provider.core.plan import Extraction
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import EltError
@@ -27,6 +27,8 @@ def readable(open_session: _Opener, inquiry: Inquiry) -> Iterator[Finding]:
         yield ok("TLS", cipher) if cipher else note("TLS", "none: the connection can be listened to unless it is local")
     for name in sorted(inquiry.captures - CAPTURES):
         yield problem(f"capture {name}", "MySQL is not read so", f"use one of {', '.join(sorted(CAPTURES))}")
+    if not inquiry.tables:
+        yield from unknowable(inquiry.captures & {"cursor", "fingerprint"})
     for table in inquiry.tables:
         with open_session() as session:
             yield from _table(session, table, inquiry)
@@ -41,6 +43,8 @@ def _table(session: MySqlSession, table: TableRef, inquiry: Inquiry) -> Iterator
         yield refused(f"{table}: read", error)
         return
     yield ok(f"{table}: read", f"{relation.kind} of {len(relation.columns)} columns")
+    if "cursor" in inquiry.captures:
+        yield cursor_unknown(table)
     if relation.unsteady:
         yield note(f"{table}: snapshot", f"engine {relation.engine} keeps none", "ALTER TABLE ... ENGINE = InnoDB")
     if relation.keys:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import Final, TypeVar
+from typing import Final
 
 from psycopg2 import errors
 
 from airflow_elt_provider.connectors.postgres import comparing, destination_doctor, doctor
 from airflow_elt_provider.connectors.postgres import destination_catalog as catalog
 from airflow_elt_provider.connectors.postgres import destination_staging as staging
-from airflow_elt_provider.connectors.postgres.destination_session import PostgresServer, PostgresSession
+from airflow_elt_provider.connectors.postgres.destination_session import PostgresServer, PostgresSession, racing
 from airflow_elt_provider.connectors.postgres.dialect import PostgresDialect
 from airflow_elt_provider.connectors.postgres.session import Observe
 from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
@@ -29,39 +28,25 @@ from airflow_elt_provider.core.doctor import Finding, Inquiry
 from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.evolve import Evolution, evolve
 from airflow_elt_provider.core.load import Load
+from airflow_elt_provider.core.lost_commit import ask_again
 from airflow_elt_provider.core.protocols import Capabilities, Commit, Stage
 from airflow_elt_provider.core.publish import Publication
 from airflow_elt_provider.core.receipt import Receipt
 from airflow_elt_provider.core.schema import TableSchema
+from airflow_elt_provider.core.staging_tables import drop_dead, unstaged
 from airflow_elt_provider.core.state import read_checkpoint, read_receipt, read_receipts
 from airflow_elt_provider.core.table_ref import TableRef
-from airflow_elt_provider.errors import (
-    ConfigurationError,
-    DataError,
-    EltError,
-    TransientError,
-    UncertainCommitError,
-)
+from airflow_elt_provider.errors import ConfigurationError, TransientError
 
 log = logging.getLogger(__name__)
 
-DEAD_AFTER: Final = timedelta(days=1)
-"""Age at which a staging table that no merge came for is dropped."""
 _CAPABILITIES: Final = Capabilities(Commit.TRANSACTION, frozenset({"file", "gs", "s3"}), in_place=True)
 _PLANNER: Final = Sql(
     "SELECT pg_catalog.set_config('work_mem', '128MB', true), pg_catalog.set_config('random_page_cost', '1.1', true)"
 )
 """Of the merge alone. With the default of 4, which stands for rotating disks, 10,000 changed rows read an index over a
 million rows from end to end (0.9 s) instead of looking each row up (0.15 s)."""
-_ASK_AGAIN: Final = (0.5, 2.0, 5.0)
-"""Seconds to wait before each attempt to learn what became of a COMMIT."""
-_RACES: Final = (
-    errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateSchema, errors.DuplicateColumn,
-    errors.DuplicateObject,  # the row type of a table that somebody creates at the same moment
-)  # fmt: skip
-_ATTEMPTS: Final = 5
 _WRITE: Final = "SELECT, INSERT, UPDATE, DELETE"
-_T = TypeVar("_T")
 
 
 class PostgresDestination:
@@ -127,7 +112,7 @@ class PostgresDestination:
         """Create or widen the target as the drift policy says."""
         catalog.refuse_long_columns(load)
         with self._server.session(f"preparing {load.target}", "CREATE") as session:
-            return self._racing(session, lambda: self._prepare(session, load))
+            return racing(session, lambda: self._prepare(session, load))
 
     def _prepare(self, session: PostgresSession, load: Load) -> tuple[SchemaChange, ...]:
         dialect = self.dialect(session)
@@ -167,24 +152,14 @@ class PostgresDestination:
             for sql in self.dialect(session).state_tables():
                 session.execute(sql)
 
-    def _racing(self, session: PostgresSession, work: Callable[[], _T]) -> _T:
-        """Do what creates things, and again when somebody created the same at the same time."""
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                return work()
-            except _RACES as error:
-                log.info("somebody else was first (%s), looking again", " ".join(str(error).split()))
-                session.rollback()
-        return work()
-
     # --- ingest ---
 
     def ingest(self, load: Load, stage: Stage) -> str:
         """Bring the files into a staging table: created, filled and registered in one transaction."""
         catalog.refuse_long_columns(load)
-        self._drop_dead()
+        drop_dead(self.collect_garbage)
         with self._server.session(f"staging load {load.load_id} for {load.target}", "CREATE") as session:
-            self._racing(session, lambda: self._commit_state(session, load.manifest.stream))
+            racing(session, lambda: self._commit_state(session, load.manifest.stream))
             name = self._fill(session, load, stage)
             session.commit()
         return name
@@ -220,15 +195,6 @@ class PostgresDestination:
             session.commit()
         return names
 
-    def _drop_dead(self) -> None:
-        try:
-            dropped = self.collect_garbage(DEAD_AFTER)
-        except EltError as error:  # another one's table, of another owner or in use: no reason to fail here
-            log.info("old staging tables stay: %s", error.message)
-        else:
-            if dropped:
-                log.info("dropped %d staging tables of dead attempts", len(dropped))
-
     # --- commit ---
 
     def commit(self, load: Load, stage: Stage, changes: Sequence[SchemaChange]) -> Receipt:
@@ -247,7 +213,7 @@ class PostgresDestination:
         except TransientError as error:
             if session is None or not session.committing:
                 raise
-            return self._ask_again(load, error)
+            return ask_again(load, error, self.receipt)
 
     def _publish(self, session: PostgresSession, load: Load, changes: Sequence[SchemaChange]) -> Receipt:
         dialect = self.dialect(session)
@@ -259,6 +225,8 @@ class PostgresDestination:
         if receipt is None:
             self._refuse_unstaged(session, load)
             session.query(_PLANNER)
+            if place.kind == "v":  # what hides rows below a view is not seen from outside
+                session.execute("SET LOCAL row_security = off")
             receipt = self._publication(session, _at(load, place), place, changes).run()
         staging.drop(session, dialect, staging.of_load(session, dialect, load))
         return receipt
@@ -286,25 +254,7 @@ class PostgresDestination:
     def _refuse_unstaged(self, session: PostgresSession, load: Load) -> None:
         wanted = set(load.staging_tables)
         if load.manifest.rows and not (wanted and wanted <= set(staging.of_load(session, self.dialect(session), load))):
-            raise DataError(
-                f"Load {load.load_id} has no staging table {', '.join(wanted)!r} (they are dropped after a day).",
-                hint="clear the load from its stage task on",
-            )
-
-    def _ask_again(self, load: Load, error: TransientError) -> Receipt:
-        log.warning("%s: the answer to COMMIT was lost; asking for the receipt", load.manifest.stream)
-        for pause in _ASK_AGAIN:
-            time.sleep(pause)
-            try:
-                known = self.receipt(load.load_id)
-            except EltError as silent:
-                log.info("%s: %s", load.manifest.stream, silent.message)
-                continue
-            if known:
-                return known
-            # A COMMIT that is still under way holds the stream's lock; the retry waits for it and sees the receipt.
-            raise error
-        raise UncertainCommitError(load.load_id) from error
+            raise unstaged(load)
 
     def cancel(self) -> None:
         """Cancel what runs on the server; safe from another thread."""

@@ -21,7 +21,8 @@ _INSERTABLE: Final = {"r", "p", "v", "f"}
 _LOCKABLE: Final = {"r", "p", "v"}
 
 _RELATION: Final = Sql(f"""
-SELECT c.oid::int8, c.relkind::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+SELECT c.oid::int8, c.relkind::text, pg_catalog.row_security_active(c.oid)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = {_AT} AND c.relname = {_AT}""")
 _COLUMNS: Final = Sql(f"""
 SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute a
@@ -52,11 +53,13 @@ class Place:
 
     :param ref: schema and table.
     :param kind: ``relkind``, "" while there is none.
+    :param hidden: whether policies hide rows from this role.
     """
 
     ref: TableRef
     oid: int = 0
     kind: str = ""
+    hidden: bool = False
 
     @property
     def lockable(self) -> bool:
@@ -95,11 +98,25 @@ def _schema(session: PostgresSession, target: TableRef) -> str:
 
 
 def describe(session: PostgresSession, place: Place) -> TargetTable | None:
-    """Return the target's columns and key; None while there is none."""
+    """Return the target's columns and key; None while there is none.
+
+    :raises ConfigurationError: for a target of which the role sees only a part: what it does not see, it would insert
+        again.
+    """
     if not place.oid:
         return None
+    if place.hidden:
+        raise refusing_hidden(place.ref, session.connection.info.user)
     columns = {name: type_ for name, type_ in session.query(_COLUMNS, (place.oid,))}  # noqa: C416 - narrows the types
     return TargetTable(columns, tuple(name for (name,) in session.query(_KEY, (place.oid,))))
+
+
+def refusing_hidden(target: TableRef, user: str) -> ConfigurationError:
+    """Return why a target with row security cannot be merged into."""
+    return ConfigurationError(
+        f"Row security of {target} applies to role {user!r}: rows that it may not see would be inserted again.",
+        hint=f"ALTER ROLE {quoted(user)} BYPASSRLS, or let it own the table, without FORCE ROW LEVEL SECURITY",
+    )
 
 
 def exchangeable(session: PostgresSession, place: Place) -> bool:

@@ -10,8 +10,9 @@ from airflow_elt_provider.connectors.postgres.destination_session import Postgre
 from airflow_elt_provider.connectors.postgres.dialect import PostgresDialect
 from airflow_elt_provider.connectors.postgres.names import quoted
 from airflow_elt_provider.core.dialect import Sql
-from airflow_elt_provider.core.doctor import Finding, Inquiry, note, ok, problem
+from airflow_elt_provider.core.doctor import Finding, Inquiry, note, ok, problem, refused
 from airflow_elt_provider.core.table_ref import TableRef
+from airflow_elt_provider.errors import ConfigurationError
 
 _AT: Final = PostgresDialect.placeholder
 _STANDBY: Final = Sql(
@@ -27,7 +28,8 @@ FROM pg_catalog.pg_namespace WHERE nspname = {_AT}""")
 _TABLE: Final = Sql(f"""
 SELECT array(SELECT privilege FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) privilege
     WHERE NOT pg_catalog.has_table_privilege(c.oid, privilege)), pg_catalog.pg_has_role(c.relowner, 'USAGE'),
-    pg_catalog.pg_get_userbyid(c.relowner)::text FROM pg_catalog.pg_class c WHERE c.oid = {_AT}""")
+    pg_catalog.pg_get_userbyid(c.relowner)::text, pg_catalog.row_security_active(c.oid)
+FROM pg_catalog.pg_class c WHERE c.oid = {_AT}""")
 _OWN: Final = Sql(f"""
 SELECT c.relname::text, c.oid::int8 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = {_AT} AND c.relname IN ('checkpoints', 'receipts', 'staging', 'sync_log') ORDER BY 1""")
@@ -45,7 +47,11 @@ def writable(session: PostgresSession, inquiry: Inquiry) -> Iterator[Finding]:
     for name, oid in session.query(_OWN, (PostgresDialect.state_schema,)):
         yield _table(session, role, TableRef((PostgresDialect.state_schema, name)), oid)
     for target in inquiry.tables:
-        place = catalog.find(session, target)
+        try:
+            place = catalog.find(session, target)
+        except ConfigurationError as error:
+            yield refused(f"{target}: write", error)
+            continue
         yield _schema(session, role, place.ref.parts[0])
         if place.oid:
             yield _table(session, role, place.ref, place.oid)
@@ -83,10 +89,12 @@ def _schema(session: PostgresSession, role: _Role, schema: str) -> Finding:
 
 def _table(session: PostgresSession, role: _Role, table: TableRef, oid: int) -> Finding:
     check = f"{table}: write"
-    missing, owns, owner = session.query(_TABLE, (oid,))[0]
+    missing, owns, owner, hidden = session.query(_TABLE, (oid,))[0]
     if missing:
         remedy = f"GRANT {', '.join(missing)} ON {quoted(*table.parts)} TO {quoted(role.name)}"
         return problem(check, f"role {role.name!r} lacks {', '.join(missing)}", remedy)
+    if hidden:
+        return refused(check, catalog.refusing_hidden(table, role.name))
     if not owns:
         remedy = f"GRANT {quoted(owner)} TO {quoted(role.name)}"
         return note(check, f"it belongs to {owner!r}: no column can be added or widened", remedy)

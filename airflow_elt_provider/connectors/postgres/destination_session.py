@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import select
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import psycopg2
+from psycopg2 import errors
 from psycopg2.extensions import ISOLATION_LEVEL_READ_COMMITTED
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class in all but its name
 
@@ -19,9 +21,17 @@ from airflow_elt_provider.connectors.postgres.session import Observe, cancel, co
 from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
 from airflow_elt_provider.core.dialect import Sql
 
+log = logging.getLogger(__name__)
+
 _COPY_BYTES = 1 << 20
 _FRESH = 5.0
 """Seconds for which a connection waits for the next session: firewalls and poolers cut what is idle for long."""
+_RACES: Final = (
+    errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateSchema, errors.DuplicateColumn,
+    errors.DuplicateObject,  # the row type of a table that somebody creates at the same moment
+)  # fmt: skip
+_ATTEMPTS: Final = 5
+_T = TypeVar("_T")
 
 
 class PostgresSession:
@@ -181,3 +191,14 @@ def _cleared(connection: Connection) -> bool:
 
 def _see_nothing(_: str) -> None:
     pass
+
+
+def racing(session: PostgresSession, work: Callable[[], _T]) -> _T:
+    """Do what creates things, and again when somebody created the same at the same time."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return work()
+        except _RACES as error:
+            log.info("somebody else was first (%s), looking again", " ".join(str(error).split()))
+            session.rollback()
+    return work()

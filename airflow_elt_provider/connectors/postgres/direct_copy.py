@@ -11,7 +11,7 @@ from airflow_elt_provider.connectors.postgres.names import literal
 from airflow_elt_provider.core.dialect import Sql
 from airflow_elt_provider.core.in_place import NotInPlaceError
 from airflow_elt_provider.core.load import Load
-from airflow_elt_provider.core.manifest import InPlace, StagedFile
+from airflow_elt_provider.core.staged_file import InPlace, StagedFile
 
 
 def copy(session: PostgresSession, dialect: PostgresDialect, load: Load, name: str) -> int:

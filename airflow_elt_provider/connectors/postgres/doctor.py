@@ -15,10 +15,10 @@ from airflow_elt_provider.connectors.postgres.session import PG_11, translate
 from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
 from airflow_elt_provider.connectors.postgres.wal_publication import ensure_published
 from airflow_elt_provider.core.capture import Wal
-from airflow_elt_provider.core.doctor import Finding, Inquiry, note, ok, problem, refused
+from airflow_elt_provider.core.doctor import Finding, Inquiry, cursor_unknown, note, ok, problem, refused, unknowable
 from airflow_elt_provider.core.plan import Extraction
 from airflow_elt_provider.core.table_ref import TableRef
-from airflow_elt_provider.errors import ConfigurationError
+from airflow_elt_provider.errors import ConfigurationError, EltError
 
 NEWEST_KNOWN: Final = 18
 _ABOUT: Final = (
@@ -51,6 +51,8 @@ _SLOTS: Final = """
 SELECT pg_catalog.current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_catalog.pg_replication_slots)
 """
 _SHOWN: Final = 5
+_OF_TABLES: Final = frozenset({"cursor", "xmin", "fingerprint"})
+"""Captures of which nothing can be said without a table."""
 
 
 def connected(connection: Connection, settings: PostgresSettings) -> Iterator[Finding]:
@@ -88,9 +90,13 @@ def readable(connection: Connection, settings: PostgresSettings, inquiry: Inquir
     connection.autocommit = True
     yield from connected(connection, settings)
     for table in inquiry.tables:
-        with translate(f"looking at {table}"):
-            yield from _table(connection, table, inquiry)
+        try:
+            with translate(f"looking at {table}"):
+                yield from _table(connection, table, inquiry)
+        except EltError as error:
+            yield refused(f"{table}: read", error)
     if not inquiry.tables:
+        yield from unknowable(inquiry.captures & _OF_TABLES)
         with translate("listing the tables"):
             yield _listed(connection)
     if not inquiry.tables or "wal" in inquiry.captures:
@@ -125,6 +131,9 @@ def _table(connection: Connection, table: TableRef, inquiry: Inquiry) -> Iterato
     if relation is None:
         yield refused(f"{table}: exists", snapshot.no_such_table(connection, table))
         return
+    # Neither a view that asks in our name nor a foreign table's server is known from the catalog.
+    with translate(f"reading {table}"):
+        query_rows(connection, f"SELECT * FROM {relation.from_item} LIMIT 0")
     yield ok(f"{table}: read", f"{KINDS.get(relation.kind, 'relation')} of {len(relation.columns)} columns")
     yield _key(table, relation)
     if relation.row_security:
@@ -169,12 +178,16 @@ def _captures(connection: Connection, table: TableRef, relation: Relation, inqui
     def fingerprint() -> str:
         if not relation.keys:
             raise ConfigurationError("It needs a key.", hint="name its columns with primary_key=[...]")
+        if relation.row_security:
+            return "possible with deletes='ignore': of the rows that are hidden nobody knows whether they are deleted"
         return "possible; finds deletes"
 
     def wal() -> str:
         return f"{_log(connection)}; {_published(connection, table, relation, inquiry.publication)}"
 
     yield ok(f"{table}: capture full", "possible")
+    if "cursor" in inquiry.captures:
+        yield cursor_unknown(table)
     yield _capture("xmin", xmin, inquiry, table)
     yield _capture("fingerprint", fingerprint, inquiry, table)
     yield _capture("wal", wal, inquiry, table)
@@ -218,4 +231,8 @@ def _published(connection: Connection, table: TableRef, relation: Relation, publ
             hint=f"let the owner run CREATE PUBLICATION {quoted(name)} FOR TABLE {relation.from_item}, and name it: "
             f"Wal(publication='{name}')",
         )
-    return "the first extract publishes it"
+    if not publication:
+        return "the first extract publishes it"
+    statement = publishing.notes[0].removeprefix("would run ")
+    missing = f"there is no publication {name}; " if statement.startswith("CREATE") else f"{name} lacks the table; "
+    return f"{missing}the first extract runs {statement}"

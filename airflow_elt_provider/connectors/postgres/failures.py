@@ -69,10 +69,14 @@ _STATES: Final[tuple[tuple[str, type[EltError], str], ...]] = (
     ("0A", ConfigurationError, "the server does not support this"),
     ("22", DataError, "correct the value at the source, or the expression that computes it"),
     ("23", DataError, "the rows break a constraint: correct them, or drop the constraint"),
+    ("55000", ConfigurationError, "it is not ready for that: do what the server says"),
+    ("HV", ConfigurationError, "check what the foreign table leads to: its server, its options and the user mapping"),
     ("54", DataError, "the value or the statement is larger than the server allows"),
 )  # fmt: skip
 """Beginning of the SQLSTATE, error, remedy; the first that fits counts."""
 
+_POLICY: Final = "row-level security policy"
+_UNHIDE: Final = "let the role see all rows (ALTER ROLE ... BYPASSRLS), or make it the table's owner"
 _DENIED: Final = re.compile(r"permission denied for (\w+(?: \w+)*?) (\S+)$")
 
 
@@ -97,7 +101,9 @@ def statement_failure(error: psycopg2.Error, what: str, privilege: str) -> EltEr
         return _lost(error, what)
     text = f"{_sentence(what)}: {_message(error)} (SQLSTATE {state})."
     if error.diag.source_function == "check_enable_rls":
-        return _hidden(error, text)
+        return _hidden(error, text) if privilege == "SELECT" else ConfigurationError(text, hint=_UNHIDE)
+    if state == "42501" and _POLICY in text:
+        return ConfigurationError(text, hint=_UNHIDE)
     if state == "42501":
         return ConfigurationError(text, hint=_grant(error, privilege))
     for prefix, kind, hint in _STATES:

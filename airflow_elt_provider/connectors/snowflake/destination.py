@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final, TypeVar
 
 from snowflake.connector.errors import Error as DriverError
@@ -26,26 +26,18 @@ from airflow_elt_provider.core.doctor import Finding, Inquiry
 from airflow_elt_provider.core.drift import SchemaChange
 from airflow_elt_provider.core.evolve import Evolution, evolve
 from airflow_elt_provider.core.load import Load
+from airflow_elt_provider.core.lost_commit import ask_again
 from airflow_elt_provider.core.protocols import Capabilities, Commit, Stage
 from airflow_elt_provider.core.publish import Publication
 from airflow_elt_provider.core.receipt import Receipt
 from airflow_elt_provider.core.schema import TableSchema
+from airflow_elt_provider.core.staging_tables import drop_dead, unstaged
 from airflow_elt_provider.core.state import read_checkpoint, read_receipt, read_receipts
 from airflow_elt_provider.core.table_ref import TableRef
-from airflow_elt_provider.errors import (
-    DataError,
-    EltError,
-    StaleLoadError,
-    TransientError,
-    UncertainCommitError,
-)
+from airflow_elt_provider.errors import StaleLoadError, TransientError
 
 log = logging.getLogger(__name__)
 
-DEAD_AFTER: Final = timedelta(days=1)
-"""Age at which a staging table that no merge came for is dropped."""
-_ASK_AGAIN: Final = (0.5, 2.0, 5.0)
-"""Seconds to wait before each attempt to learn what became of a COMMIT."""
 _ALREADY_THERE: Final = 2002
 _ATTEMPTS: Final = 5
 _T = TypeVar("_T")
@@ -192,7 +184,7 @@ class SnowflakeDestination:
     def ingest(self, load: Load, stage: Stage) -> str:
         """Bring the files into a staging table, which gets its final name once it holds all rows."""
         refusals.refuse_names(self.dialect, load)
-        self._drop_dead(sent=self._uses_put(stage))
+        drop_dead(partial(self._collect, sent=self._uses_put(stage)))
         name = staging.new_name(load)
         with self._account.session(f"staging load {load.load_id} for {load.target}", load.load_id) as session:
             schema = self.dialect.own_schema
@@ -248,15 +240,6 @@ class SnowflakeDestination:
         for name in names:
             session.execute(staging.drop(self.dialect, name))
 
-    def _drop_dead(self, *, sent: bool) -> None:
-        try:
-            dropped = self._collect(DEAD_AFTER, sent=sent)
-        except EltError as error:  # another one's table, of another owner or in use: no reason to fail here
-            log.info("old staging tables stay: %s", error.message)
-        else:
-            if dropped:
-                log.info("dropped %d staging tables of dead attempts", len(dropped))
-
     # --- commit ---
 
     def commit(self, load: Load, stage: Stage, changes: Sequence[SchemaChange]) -> Receipt:
@@ -273,7 +256,7 @@ class SnowflakeDestination:
         except TransientError as error:
             if session is None or not session.committing:
                 raise
-            return self._ask_again(load, error)
+            return ask_again(load, error, self.receipt)
 
     def _publish(self, session: SnowflakeSession, load: Load, changes: Sequence[SchemaChange]) -> Receipt:
         tables = self._staged(session, *load.staged_by) if load.manifest.rows else []
@@ -309,27 +292,8 @@ class SnowflakeDestination:
         """Return the receipt of a load without a staging table. :raises DataError: when there is none either."""
         known = read_receipt(session, self.dialect, load.load_id)
         if known is None:
-            tables = ", ".join(load.staging_tables)
-            raise DataError(
-                f"Load {load.load_id} has no staging table {tables!r} (they are dropped after a day).",
-                hint="clear the load from its stage task on",
-            )
+            raise unstaged(load)
         return known
-
-    def _ask_again(self, load: Load, error: TransientError) -> Receipt:
-        log.warning("%s: the answer to COMMIT was lost; asking for the receipt", load.manifest.stream)
-        for pause in _ASK_AGAIN:
-            time.sleep(pause)
-            try:
-                known = self.receipt(load.load_id)
-            except EltError as silent:
-                log.info("%s: %s", load.manifest.stream, silent.message)
-                continue
-            if known:
-                return known
-            # A COMMIT that is still under way holds the checkpoint's lock; the retry waits for it, and is told.
-            raise error
-        raise UncertainCommitError(load.load_id) from error
 
     def cancel(self) -> None:
         """Cancel what runs on the server; safe from another thread."""

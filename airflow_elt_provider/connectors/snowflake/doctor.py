@@ -16,17 +16,11 @@ def examine(session: SnowflakeSession) -> Iterator[Finding]:
     """Check the login, and that there is a warehouse to run in and a database to write to."""
     version, user, role, warehouse, database = session.query(_ABOUT)[0]
     yield ok("connect", f"Snowflake {version}, as user {user} in role {role}, over TLS")
-    if warehouse:
-        yield ok("warehouse", str(warehouse))
-    else:
-        yield problem(
-            "warehouse", "the session has none", f"GRANT USAGE ON WAREHOUSE ... TO ROLE {role}, and name it in the "
-            "connection's extra: warehouse",
-        )  # fmt: skip
-    if database:
-        yield ok("database", str(database))
-    else:
-        yield problem(
-            "database", "the session has none", f"GRANT USAGE, CREATE SCHEMA ON DATABASE ... TO ROLE {role}, and name "
-            "it in the connection's extra: database",
-        )  # fmt: skip
+    yield _named("warehouse", warehouse, f"GRANT USAGE ON WAREHOUSE ... TO ROLE {role}")
+    yield _named("database", database, f"GRANT USAGE, CREATE SCHEMA ON DATABASE ... TO ROLE {role}")
+
+
+def _named(what: str, name: str | None, grant: str) -> Finding:
+    if name:
+        return ok(what, name)
+    return problem(what, "the session has none", f"{grant}, and name it in the connection's extra: {what}")

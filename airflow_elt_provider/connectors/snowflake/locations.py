@@ -12,9 +12,9 @@ from typing import Final, Protocol, cast
 from airflow_elt_provider.connectors.snowflake.dialect import SnowflakeDialect
 from airflow_elt_provider.connectors.snowflake.session import SnowflakeSession
 from airflow_elt_provider.connectors.snowflake.settings import SnowflakeSettings
-from airflow_elt_provider.core.manifest import StagedFile
 from airflow_elt_provider.core.protocols import Stage
 from airflow_elt_provider.core.secret import Secret
+from airflow_elt_provider.core.staged_file import StagedFile
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.formats.parquet import fetched

@@ -8,6 +8,7 @@ from typing import Final
 import pyarrow as pa
 
 from airflow_elt_provider.core.dialect import Fit
+from airflow_elt_provider.core.fitting import fitting
 from airflow_elt_provider.core.schema import Column
 from airflow_elt_provider.core.types import JSON, UUID
 from airflow_elt_provider.errors import ConfigurationError
@@ -66,11 +67,7 @@ def spelled(catalog: str) -> str:
 
 def fit(current: str, arriving: str) -> Fit:
     """Say how an arriving type fits a column; see :class:`Fit`. Text holds every value."""
-    if current == arriving:
-        return Fit.SAME
-    if current == TEXT or _holds(current, arriving):
-        return Fit.FITS
-    return Fit.WIDENS if _holds(arriving, current) else Fit.CONFLICTS
+    return fitting(current, arriving, TEXT, _holds)
 
 
 def grows_in_place(current: str, type_: str) -> bool:

@@ -10,8 +10,9 @@ import pytest
 from airflow_elt_provider.connectors.postgres.destination_session import PostgresServer as Sessions
 from airflow_elt_provider.connectors.postgres.settings import of_connection
 from airflow_elt_provider.core.connection import ConnectionParts
-from airflow_elt_provider.core.manifest import Manifest, ManifestRef, Role
+from airflow_elt_provider.core.manifest import Manifest, ManifestRef
 from airflow_elt_provider.core.secret import Secret
+from airflow_elt_provider.core.staged_file import Role
 from airflow_elt_provider.errors import DataError, TransientError
 
 if TYPE_CHECKING:

@@ -20,10 +20,11 @@ from airflow_elt_provider.core.checkpoint import Position
 from airflow_elt_provider.core.connection import ConnectionParts
 from airflow_elt_provider.core.in_place import NotInPlaceError
 from airflow_elt_provider.core.load import Load
-from airflow_elt_provider.core.manifest import InPlace, Manifest, ManifestRef, Role, StagedFile
+from airflow_elt_provider.core.manifest import Manifest, ManifestRef
 from airflow_elt_provider.core.modes import DeleteMode, WriteMode
 from airflow_elt_provider.core.plan import Merging
 from airflow_elt_provider.core.schema import Column, TableSchema
+from airflow_elt_provider.core.staged_file import InPlace, Role, StagedFile
 from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.core.types import parse_type
 from airflow_elt_provider.errors import DataError

@@ -8,6 +8,7 @@ import os
 import time
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -401,6 +402,17 @@ def test_of_files_of_one_time_the_last_name_wins(files):
     assert target(files) == [("x", 1)]
 
 
+@pytest.mark.parametrize(
+    ("kind", "old", "new"), [("uuid", str(UUID(int=10)), str(UUID(int=10)).upper()), ("double", "0.0", "-0.0")]
+)
+def test_a_key_is_one_key_however_it_is_spelled(files, kind, old, new):
+    files.write("a.csv", f"id,n\n{old},1\n")
+    files.write("b.csv", f"id,n\n{new},2\n")
+    older(files, "a.csv")
+    assert files.sync(**{**NEW, "column_types": {"id": kind, "n": "int"}}).extracted == 1
+    assert [n for _, n in target(files)] == [2]
+
+
 def test_a_key_twice_in_one_file_is_refused_as_ever(files):
     files.write("a.csv", rows(x=1))
     files.write("b.csv", "id,n\nx,1\nx,2\n")
@@ -436,6 +448,9 @@ def test_a_plan_says_what_is_new(files):
     files.write("b.csv", rows(b=1))
     what = extraction(stream="files->orders", path=f"{files.path}/*.csv", **NEW)
     into = merging(target_table="orders")
-    plan = Planning(what, into, RunIdentity("d", "r", "t"), files.source, files.stage, files.destination).execute()
+    planning = Planning(what, into, RunIdentity("d", "r", "t"), files.source, files.stage, files.destination)
+    plan = planning.execute()
     assert any("1 files of" in note and note.endswith(": b.csv") for note in plan.notes)
+    assert plan.predicate == ""
     assert files.sync(**NEW).extracted == 1
+    assert planning.execute().predicate == "none"

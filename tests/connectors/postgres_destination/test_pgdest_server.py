@@ -13,7 +13,9 @@ import pytest
 
 from airflow_elt_provider.connectors.postgres.destination import PostgresDestination
 from airflow_elt_provider.connectors.postgres.settings import PostgresSettings
+from airflow_elt_provider.core.doctor import Inquiry
 from airflow_elt_provider.core.secret import Secret
+from airflow_elt_provider.core.table_ref import TableRef
 from airflow_elt_provider.errors import (
     ConfigurationError,
     DataError,
@@ -448,3 +450,36 @@ def test_a_generated_column_cannot_be_written(destination, loads, execute):
     execute("CREATE TABLE item (id int PRIMARY KEY, v text GENERATED ALWAYS AS (id::text) STORED)")
     with pytest.raises(ConfigurationError, match="generated"):
         loads.merge(destination, (1, "a"))
+
+
+# --- row security ---
+
+
+@pytest.mark.parametrize("policy", ["CREATE POLICY p ON item USING (id > 1) WITH CHECK (true)", ""])
+def test_a_target_of_which_the_role_sees_only_a_part_is_refused(loads, execute, settings, policy):
+    """What it does not see it would insert again and again; without any policy it may insert nothing at all."""
+    execute("CREATE TABLE item (id int, v text); ALTER TABLE item ENABLE ROW LEVEL SECURITY")
+    execute(policy or "SELECT 1")
+    few = role(execute, settings, "GRANT ALL ON item TO {}", f"GRANT CREATE ON DATABASE {settings.dbname} TO {{}}")
+    limited = PostgresDestination(few)
+    with pytest.raises(ConfigurationError, match=f"Row security of public.item applies to role '{few.user}'") as caught:
+        loads.merge(limited, (1, "a"), (2, "b"))
+    assert caught.value.hint.startswith(f'ALTER ROLE "{few.user}" BYPASSRLS')
+    (found,) = [each for each in limited.diagnose(Inquiry((TableRef.parse("item"),))) if "item: write" in each.check]
+    assert (found.verdict, found.remedy) == ("problem", caught.value.hint)
+    execute(f'ALTER ROLE "{few.user}" BYPASSRLS')
+    for _ in range(2):
+        loads.merge(limited, (1, "a"), (2, "b"))
+    assert execute("SELECT id, count(*) FROM item GROUP BY 1 ORDER BY 1") == [(1, 1), (2, 1)]
+
+
+def test_row_security_below_a_view_stops_the_merge(loads, execute, settings):
+    execute("CREATE TABLE base (id int, v text); ALTER TABLE base ENABLE ROW LEVEL SECURITY")
+    execute("CREATE POLICY p ON base USING (id > 1) WITH CHECK (true)")
+    execute("CREATE VIEW item WITH (security_invoker) AS SELECT * FROM base")
+    few = role(execute, settings, "GRANT ALL ON item, base TO {}",
+               f"GRANT CREATE ON DATABASE {settings.dbname} TO {{}}")  # fmt: skip
+    with pytest.raises(ConfigurationError, match=r"row-level security policy for table \"base\"") as caught:
+        loads.merge(PostgresDestination(few), (1, "a"), (2, "b"))
+    assert "BYPASSRLS" in caught.value.hint
+    assert execute("SELECT count(*) FROM base") == [(0,)]

@@ -20,11 +20,11 @@ from airflow_elt_provider.connectors.snowflake.settings import SnowflakeSettings
 from airflow_elt_provider.core.buckets import BucketKind, Buckets
 from airflow_elt_provider.core.evolve import evolve
 from airflow_elt_provider.core.history_sql import HistorySql
-from airflow_elt_provider.core.manifest import Role, StagedFile
 from airflow_elt_provider.core.merge_sql import MergeSql
 from airflow_elt_provider.core.modes import WriteMode
 from airflow_elt_provider.core.schema import TableSchema
 from airflow_elt_provider.core.secret import Secret
+from airflow_elt_provider.core.staged_file import Role, StagedFile
 from tests.connectors.staged_loads import Loads, column
 
 GOLDEN = Path(__file__).with_name("golden.sql")

@@ -1,27 +1,49 @@
-"""One version of an object to a local file, in ranges at once where it is large."""
+"""Reading one version of an object: as a stream, or to a local file, in ranges at once where it is large."""
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_elt_provider.core.protocols import StoredFile
 from airflow_elt_provider.errors import TransientError
+from airflow_elt_provider.stages.refusals import changed
 from airflow_elt_provider.stages.s3_errors import ObjectPlace, s3_errors
 from airflow_elt_provider.stages.s3_settings import S3StageSettings
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
 _CHUNK: Final = 1 << 20
 _TRIES: Final = 5
 _CHANGED: Final = frozenset({"PreconditionFailed", "412", "InvalidRange", "416"})
+
+
+class Body:
+    """An object's bytes."""
+
+    def __init__(self, body: StreamingBody, place: ObjectPlace) -> None:
+        self._body, self._place = body, place
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, not more than ``size``; b"" at the end."""
+        with s3_errors(self._place):
+            return self._body.read(size)
+
+
+@contextmanager
+def stream(client: S3Client, place: ObjectPlace, version: str, settings: S3StageSettings) -> Iterator[Body]:
+    """Lend an object's bytes as they arrive. :raises FileNotFoundError: when that version is gone."""
+    with _version_errors(place):
+        answer = client.get_object(Bucket=place.bucket, Key=place.key, IfMatch=version, **settings.everywhere)
+    with closing(answer["Body"]) as body:
+        yield Body(body, place)
 
 
 def download(client: S3Client, place: ObjectPlace, file: StoredFile, to: Path, settings: S3StageSettings) -> None:
@@ -38,7 +60,7 @@ def download(client: S3Client, place: ObjectPlace, file: StoredFile, to: Path, s
         copy = partial(_copy, client, place, target.fileno(), asked, size)
         list(pool.map(copy, ranges))
     if to.stat().st_size != size:
-        raise FileNotFoundError(errno.ENOENT, "Changed since it was listed", place.uri)
+        raise changed(place.uri)
 
 
 def _copy(
@@ -50,17 +72,23 @@ def _copy(
 
 
 def _get(client: S3Client, place: ObjectPlace, target: int, asked: dict[str, Any], at: int) -> None:
+    with _version_errors(place), closing(client.get_object(**asked)["Body"]) as body:
+        for data in body.iter_chunks(_CHUNK):
+            os.pwrite(target, data, at)
+            at += len(data)
+
+
+@contextmanager
+def _version_errors(place: ObjectPlace) -> Iterator[None]:
     from botocore.exceptions import ClientError
 
     try:
-        with s3_errors(place), closing(client.get_object(**asked)["Body"]) as body:
-            for data in body.iter_chunks(_CHUNK):
-                os.pwrite(target, data, at)
-                at += len(data)
+        with s3_errors(place):
+            yield
     except ClientError as error:
         if error.response["Error"]["Code"] not in _CHANGED:
             raise
-        raise FileNotFoundError(errno.ENOENT, "Changed since it was listed", place.uri) from error
+        raise changed(place.uri) from error
 
 
 def _tried(get: Callable[[], None]) -> None:
