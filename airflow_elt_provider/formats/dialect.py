@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -77,12 +77,15 @@ class Dialect:
             yield line, row
             line = reader.line_num + 1
 
-    def fields(self, text: TextIO, limit: int) -> Iterator[tuple[int, list[Told]]]:
+    def fields(
+        self, text: TextIO, limit: int, comment: Callable[[int, str], None] | None = None
+    ) -> Iterator[tuple[int, list[Told]]]:
         """Give each row's fields with the line where the row begins; no comments.
 
         What follows a closing quote is part of the field, as Arrow has it. A quote that is never closed reaches to the
         end of the text.
 
+        :param comment: is told each comment, with its line.
         :raises TooLongError: for a row of more characters.
         """
         held, at, line, done = "", 0, 1, False
@@ -91,6 +94,8 @@ class Dialect:
             if row is not None:
                 if row or not self._is_comment(held, at):
                     yield line, row
+                elif comment:
+                    comment(line, held[at:end])
                 line += self._breaks(held, at, end)
                 at = end
             elif done:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,9 +17,11 @@ from airflow_elt_provider.core.quarantine import Quarantine, RefusedRow
 from airflow_elt_provider.core.types import parse_type, wire_type
 from airflow_elt_provider.errors import QuarantineExceededError
 from airflow_elt_provider.formats.dialect import Dialect
+from airflow_elt_provider.formats.guess_comments import comments
 from airflow_elt_provider.formats.guess_fast import LED_BY_ZERO, Fast, filled, text_of, word_markers
 from airflow_elt_provider.formats.guess_report import Guess
 from airflow_elt_provider.formats.table_file import TableFile, table_file
+from airflow_elt_provider.formats.text_file import unreadable
 
 MOST_REFUSED: Final = 10_000
 """Rows that are set aside before the check gives up: the guess is wrong then."""
@@ -32,21 +35,23 @@ class Misfit:
 
     :param line: in the (unpacked) file; 0 where it is not known.
     :param column: "" for the row as a whole.
+    :param file: "" where only one was read.
     """
 
     line: int
     column: str
     value: str
     why: str
+    file: str = ""
 
     def __str__(self) -> str:
-        where = f"line {self.line}" if self.line else "somewhere"
+        where = f"{self.file}: " * bool(self.file) + (f"line {self.line}" if self.line else "somewhere")
         column = f", column {self.column!r}" if self.column else ""
         return f"{where}{column}: {self.value!r} {self.why}"
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON has it."""
-        return vars(self)
+        return {name: value for name, value in vars(self).items() if name != "file" or value}
 
 
 @dataclass
@@ -58,6 +63,8 @@ class Check:
     :param shown: the first of them.
     :param ended: whether the whole file was read; else the guess was wrong too often.
     :param most: how often is too often.
+    :param comments: lines that were left out as such.
+    :param scope: which of several files were read, in words.
     """
 
     rows: int = 0
@@ -66,25 +73,41 @@ class Check:
     ended: bool = True
     most: int = MOST_REFUSED
     seconds: float = 0.0
+    comments: int = 0
+    scope: str = ""
 
     @property
     def share(self) -> float:
-        """The share of the rows that fits, 0 to 1; rounded down."""
-        return int(max(0, self.rows - self.misfits) / self.rows * 1_000_000) / 1_000_000 if self.rows else 1.0
+        """The share of the rows that fits, 0 to 1; rounded down. 0 where there are none: nothing is known to fit."""
+        return int(max(0, self.rows - self.misfits) / self.rows * 1_000_000) / 1_000_000 if self.rows else 0.0
 
     def add(self, found: Sequence[Misfit], most: int) -> None:
         """Count what does not fit, and keep the first of it."""
         self.misfits += len(found)
         self.shown += found[: max(0, most - len(self.shown))]
 
+    def join(self, other: Check, file: str) -> None:
+        """Add what was found in another file."""
+        self.rows, self.misfits = self.rows + other.rows, self.misfits + other.misfits
+        self.shown += [replace(one, file=file) for one in other.shown]
+        self.ended, self.most = self.ended and other.ended, other.most
+        self.seconds, self.comments = self.seconds + other.seconds, self.comments + other.comments
+
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON has it."""
         return {
             "rows": self.rows, "misfits": self.misfits, "share": self.share, "whole_file": self.ended,
             "shown": [one.to_json() for one in self.shown], "seconds": round(self.seconds, 3),
+            "comments": self.comments, "scope": self.scope,
         }  # fmt: skip
 
     def __str__(self) -> str:
+        left_out = [f"{self.comments:,} lines are left out as comments"] if self.comments else []
+        return "\n".join([self._verdict(), *left_out, *([self.scope] if self.scope else [])])
+
+    def _verdict(self) -> str:
+        if not self.rows:
+            return "there are no rows: nothing could be validated"
         if not self.misfits:
             return f"all of {self.rows:,} rows fit ({self.seconds:.1f} s)"
         if not self.ended:
@@ -104,12 +127,17 @@ def check(path: Path, guess: Guess, most: int = 20, give_up: int = MOST_REFUSED)
     """
     started = time.perf_counter()
     done = Check(most=give_up)
-    fast = Fast.of(path, guess)
-    rows = fast.rows() if fast else None
-    if rows is None:
-        _carefully(path, guess, done, most)
-    else:
-        done.rows = rows
+    try:
+        fast = Fast.of(path, guess)
+        rows = fast.rows() if fast else None
+        if rows is None:
+            _carefully(path, guess, done, most)
+        else:
+            done.rows = rows
+    except (EOFError, zlib.error, pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # the disk's, not the file's
+            raise
+        raise unreadable(guess.name, error) from error
     done.seconds = time.perf_counter() - started
     return done
 
@@ -134,6 +162,8 @@ def _carefully(path: Path, guess: Guess, done: Check, most: int) -> None:
     done.rows += done.misfits
     if done.ended and guess.form.type == "csv":
         _exactly(path, guess, types, done, most)
+        if guess.form.comment:
+            _left_out(path, guess, done, most)
         done.shown.sort(key=lambda one: one.line)
 
 
@@ -150,6 +180,17 @@ def _misfit(row: RefusedRow) -> Misfit:
 
 
 # --- what can be read, and would not be the same ---
+
+
+def _left_out(path: Path, guess: Guess, done: Check, most: int) -> None:
+    """Count the comments, and find rows among them."""
+    why = "is left out as a comment, and is as wide as a row"
+
+    def like_a_row(line: int, text: str) -> None:
+        done.rows += 1
+        done.add([Misfit(line, "", text[:_SHOWN], why)], most)
+
+    done.comments += comments(path, guess, like_a_row)
 
 
 def _exactly(path: Path, guess: Guess, types: Mapping[str, pa.DataType], done: Check, most: int) -> None:

@@ -130,6 +130,8 @@ def _read(head: str, dialect: Dialect, *, cut: bool, commented: bool = True) -> 
     body = full[first:]
     even = sum(len(row.cells) == width for row in body) / len(body)
     score = _score(dialect, body, width, even) * (1 - 0.02 * first)
+    if first > told and len(full[first - 1].cells) > width:
+        score /= 2  # a header of more names: the rows have as many fields
     return Reading(dialect, score, width, even, kept.index(full[first]), comment, kept)
 
 
@@ -184,7 +186,7 @@ def _comment(found: Sequence[Row]) -> str:
     first = marked.index(False)
     width = _width([row for row, sign in zip(full, marked, strict=True) if not sign])
     as_wide = [at for at, row in enumerate(full) if marked[at] and len(row.cells) == width]
-    if any(at > first for at in as_wide):
+    if any(at > first for at in as_wide) or sum(marked[first:]) > marked.count(False):
         return ""
     # One line like that, right before the others: a header that begins with #.
     named = width > 1 or bool(_NAME.fullmatch(full[first - 1].cells[0]))

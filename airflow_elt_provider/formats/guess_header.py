@@ -27,6 +27,9 @@ _WORDS: Final = re.compile(
 )  # fmt: skip
 _IDENTIFIER: Final = re.compile(r"[^\W\d]\w*(?:[ ._/:-]\w+)*\??|#?[^\W\d]\w*|[^\W\d]\w* ?\([^)]*\)")
 _DATA: Final = re.compile(r"[+-]?[\d.,]*\d[%\d]*|.*[@].*\..*|\d{2,4}([-/.:])\d{1,2}\1\d{1,4}.*|[+(\d][\d ()-]{6,}")
+_FLOATING: Final = re.compile(r"[+-]?(?:\d+\.?\d*(?:e[+-]?\d+)?|inf(?:inity)?|nan)", re.IGNORECASE)
+_YEAR: Final = re.compile(r"(?:19|20)\d\d")
+_FEWEST_YEARS: Final = 2
 _LONGEST: Final = 60
 _COMPARED: Final = 500
 """Rows that the first one is compared with."""
@@ -77,6 +80,8 @@ def _is_header(first: Row, rest: Sequence[Row]) -> tuple[bool, float, str]:
     named = [cell for cell in cells if cell]
     if not named:
         return False, 0.9, "the first row is empty"
+    if _over_years(cells, rest):
+        return True, 0.85, "it names years, above numbers that are none"
     data = next((cell for cell in named if _DATA.fullmatch(cell) or cell in MARKERS), None)
     if data is not None and not _mostly_names(named, rest):
         return False, 0.95, f"the first row holds values, such as {data[:40]!r}"
@@ -90,10 +95,10 @@ def _compared(cells: Sequence[str], named: Sequence[str], rest: Sequence[Row]) -
     typed = again = shaped = 0
     for at, cell in enumerate(cells):
         others = Cells.of("", ((row.cells[at], False) for row in rest if at < len(row.cells)))
-        values = others.without(MARKERS)
+        values = others.without(MARKERS) or others.without(())
         typed += bool(values) and _has_type(cell, values.keys())
         again += bool(cell) and values.get(cell, 0) > 0
-        shaped += bool(values) and _other_shape(cell, values.keys())
+        shaped += _other_shape(cell, values.keys()) if values else bool(cell)  # a name above nothing
     if typed and not again:
         return (
             True,
@@ -116,16 +121,33 @@ def _compared(cells: Sequence[str], named: Sequence[str], rest: Sequence[Row]) -
 def _mostly_names(named: Sequence[str], rest: Sequence[Row]) -> bool:
     """Whether a row with a number in it reads like names all the same: id, name, 2024, 2025."""
     words = sum(bool(_WORDS.search(cell)) for cell in named)
-    years = sum(bool(re.fullmatch(r"(?:19|20)\d\d", cell)) for cell in named)
+    years = sum(bool(_YEAR.fullmatch(cell)) for cell in named)
     return bool(rest) and words > 0 and words + years == len(named)
+
+
+def _over_years(cells: Sequence[str], rest: Sequence[Row]) -> bool:
+    """Whether a row holds words and years, and numbers of other size stand below the years: region, 2020, 2021."""
+    years = [at for at, cell in enumerate(cells) if _YEAR.fullmatch(cell)]
+    others = [cell for cell in cells if not _YEAR.fullmatch(cell)]
+    if not years or not rest or any(not cell or _DATA.fullmatch(cell) or cell in MARKERS for cell in others):
+        return False
+    named = [int(cells[at]) for at in years]
+    if not others or [*range(named[0], named[0] + len(named))] != named or len(named) < _FEWEST_YEARS:
+        return False
+    below = [row.cells[at] for row in rest for at in years if row.cells[at] not in ("", *MARKERS)]
+    return bool(below) and all(_DATA.fullmatch(value) and not _YEAR.fullmatch(value) for value in below)
 
 
 def _has_type(cell: str, values: Collection[str]) -> bool:
     """Whether values are of a type, and a text is not of it."""
     guess = guess_type("", Counter(values))
     if guess.is_text:
-        return all(map(_DATA.fullmatch, values)) and not _DATA.fullmatch(cell)
+        return all(map(_data, values)) and not _data(cell) and any(value[-1:].isdecimal() for value in values)
     return bool(cell) and guess_type("", Counter([cell, *values])).is_text
+
+
+def _data(text: str) -> bool:
+    return bool(_DATA.fullmatch(text) or _FLOATING.fullmatch(text))
 
 
 def _other_shape(cell: str, values: Collection[str]) -> bool:

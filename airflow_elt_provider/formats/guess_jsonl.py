@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from airflow_elt_provider.errors import DataError
 from airflow_elt_provider.formats.guess_column import TEXT, ColumnGuess, guess_type
 from airflow_elt_provider.formats.json_object import refuse_no_lines
 
@@ -40,6 +41,11 @@ def refuse_document(name: str, text: str, *, named: bool) -> None:
     start = text.lstrip()
     if (named and start[:1] in {"{", "["}) or _DOCUMENT.match(start) or _is_list(start):
         refuse_no_lines(name, next(iter(start.splitlines())))
+    if named and start.startswith("{"):
+        raise DataError(
+            f"{name} has no JSON object on its first line.",
+            hint="write one object on each line, e.g. with jq -c .",
+        )
 
 
 def _is_list(text: str) -> bool:

@@ -113,7 +113,7 @@ class Call:
         """Return what the operator takes."""
         name = _task_name(self.path)
         given: dict[str, Any] = {
-            "task_id": name, "source_conn_id": self.source_conn_id, "path": self.path,
+            "task_id": name, "source_conn_id": self.source_conn_id, "path": _literal(self.path),
             "file_format": self.guess.form.to_json(), "column_types": self.guess.column_types,
             "exclude_columns": list(self.guess.left_out),
             "destination_conn_id": self.destination_conn_id, "target_table": self.target_table or f"raw.{name}",
@@ -150,6 +150,11 @@ def _column(one: ColumnGuess) -> dict[str, Any]:
         "name": one.name, "type": one.type, "confidence": one.confidence, "why": one.why, **form, "nulls": one.nulls,
         "unique": one.unique,
     }  # fmt: skip
+
+
+def _literal(path: str) -> str:
+    """Return a path that means itself in a template."""
+    return re.sub(r"\{[{%#]", lambda found: f"{{{{ '{found[0]}' }}}}", path)
 
 
 def _task_name(path: str) -> str:

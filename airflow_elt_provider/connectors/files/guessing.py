@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -21,6 +21,10 @@ from airflow_elt_provider.formats.guess_sample import HEAD_BYTES, take_sample
 
 MOST_HEADERS: Final = 1000
 """Files whose headers are compared at most."""
+MOST_READ: Final = 20
+"""Files that are read as a whole, if there are no more of them."""
+MOST_BYTES: Final = 1 << 30
+"""How large they may be together."""
 _SHOWN: Final = 10
 
 
@@ -76,7 +80,12 @@ class Guessed:
     @property
     def problem(self) -> DataError | None:
         """What does not fit, as an error; None where all does."""
-        name = self.guess.name
+        name = self.path if self.check and self.check.scope else self.guess.name
+        if self.check and not self.check.rows:
+            return DataError(
+                f"{name} has no rows: nothing could be validated, and mode='replace' would empty the target.",
+                hint="name a file with rows in it",
+            )
         if self.check and self.check.misfits:
             return DataError(
                 f"{name}: {self.check.misfits:,} of {self.check.rows:,} rows do not fit the guess.",
@@ -84,7 +93,7 @@ class Guessed:
             )
         if self.differing:
             return DataError(
-                f"{len(self.differing)} of {self.files} files have another header than {name}.",
+                f"{len(self.differing)} of {self.files} files have another header than {self.guess.name}.",
                 hint="load the files of each header on their own: narrow the path",
             )
         return None
@@ -93,7 +102,9 @@ class Guessed:
 def guess_path(
     path: str, open_folder: Callable[[str], Any], *, validate: bool = True, max_shown: int = 20
 ) -> Guessed:  # fmt: skip
-    """Guess from the first file of a path, look at the others' headers, and read the first one as a whole.
+    """Guess from the first file of a path, look at the others' headers, and read the files as a whole.
+
+    Of more than 20 files, or more than 1 GiB, only the first is read.
 
     :param path: as ``path`` of the operators.
     :param open_folder: lends a folder, given as a URI or an absolute path.
@@ -111,13 +122,38 @@ def guess_path(
         )
     first = next((file for file in files if file.bytes), files[0])
     found = guess(take_sample(_Stored(store, first)), first.uri)
-    others = [file for file in files if file is not first and file.bytes][:MOST_HEADERS]
-    differing = list(_differing(store, others, found))
+    others = [file for file in files if file is not first and file.bytes]
+    differing = dict(_differing(store, others[:MOST_HEADERS], found))
     done = None
     if validate:
-        with _at_hand(store, first) as local:
-            done = check(local, found, max_shown)
-    return Guessed(path, found, len(files), done, differing)
+        wanted = [first, *(file for file in others if file.uri not in differing)]
+        few = len(wanted) <= MOST_READ and sum(file.bytes for file in wanted) <= MOST_BYTES
+        done = _checked(store, wanted if few else [first], found, max_shown)
+        done.scope = _scope(len(wanted) if few else 1, len(files), found, len(differing))
+    return Guessed(path, found, len(files), done, list(differing.values()))
+
+
+def _checked(store: RangeStore, files: Sequence[StoredFile], found: Guess, most: int) -> Check:
+    done = Check()
+    for file in files:
+        with _at_hand(store, file) as local:
+            one = check(local, replace(found, name=file.uri), max(0, most - len(done.shown)))
+        done.join(one, file.uri if len(files) > 1 else "")
+    return done
+
+
+def _scope(read: int, files: int, found: Guess, differing: int) -> str:
+    """Say which of several files were read."""
+    if files == 1:
+        return ""
+    headers = (
+        "their headers agree"
+        if not differing
+        else f"{differing:,} {'has' if differing == 1 else 'have'} another header"
+    )
+    return f"{read:,} of {files:,} files {'was' if read == 1 else 'were'} validated" + (
+        f"; {headers}" if found.form.type == "csv" else ""
+    )
 
 
 @contextmanager
@@ -126,7 +162,8 @@ def _at_hand(store: RangeStore, file: StoredFile) -> Iterator[Path]:
         yield copies[0].path
 
 
-def _differing(store: RangeStore, others: Sequence[StoredFile], found: Guess) -> Iterator[str]:
+def _differing(store: RangeStore, others: Sequence[StoredFile], found: Guess) -> Iterator[tuple[str, str]]:
+    """Give the files whose header is not that of the guess, by their address, with what they have."""
     if found.form.type != "csv":
         return
     names = [one.name for one in found.columns] + list(found.left_out)
@@ -134,9 +171,9 @@ def _differing(store: RangeStore, others: Sequence[StoredFile], found: Guess) ->
         row = first_row(take_sample(_Stored(store, file, HEAD_BYTES)), found.form)
         if not found.form.header:
             if len(row) != len(names):
-                yield f"{file.uri}: {len(row)} fields instead of {len(names)}"
+                yield file.uri, f"{file.uri}: {len(row)} fields instead of {len(names)}"
         elif sorted(row) != sorted(names):
             new, missing = [one for one in row if one not in names], [one for one in names if one not in row]
             told = [f"{what} {', '.join(map(repr, some[:_SHOWN]))}"
                     for what, some in (("lacks", missing), ("has", new)) if some]  # fmt: skip
-            yield f"{file.uri}: {' and '.join(told) or 'names a column twice'}"
+            yield file.uri, f"{file.uri}: {' and '.join(told) or 'names a column twice'}"
