@@ -5,7 +5,9 @@ SHELL := /bin/bash
 
 PYTHON_3 := .venv/bin/python
 PYTHON_2 := .venv-2.11/bin/python
-WORKERS ?= 2
+# Tests wait for processes now and then: three at once keep two cores busy. The heavy ones bring servers that compute.
+WORKERS ?= 3
+HEAVY_WORKERS ?= 2
 TESTS ?= tests
 
 # Nobody's own Airflow is touched, and the two lines do not share a configuration file.
@@ -37,7 +39,7 @@ test-lowest:  ## contract and discovery tests on Airflow 2.11 with the lowest de
 	@[ ! -x $(PYTHON_2) ] || $(PYTHON_2) -m pytest $(TESTS) -m "lowest and not heavy" -n $(WORKERS) --dist worksteal
 
 test-heavy: setup  ## the tests that take minutes or rare engines; lists every skip
-	@WORKERS=$(WORKERS) scripts/test-heavy
+	@WORKERS=$(HEAVY_WORKERS) scripts/test-heavy
 
 lint: setup  ## ruff, mypy --strict and the layers
 	.venv/bin/ruff check .

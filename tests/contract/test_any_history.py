@@ -165,9 +165,9 @@ PROFILE = settings(
 
 @pytest.mark.parametrize("mode", list(MODES))
 def test_source_and_target_agree_at_the_end(world: World, mode: str) -> None:
-    """The same dozen histories in every run."""
+    """The same few histories in every run."""
 
-    @settings(PROFILE, max_examples=max(2, int(12 * world.histories)), derandomize=True)
+    @settings(PROFILE, max_examples=max(2, int(8 * world.histories)), derandomize=True)
     @given(events)
     def histories(story: list[tuple[str, Any]]) -> None:
         play(world, mode, story)
@@ -180,7 +180,7 @@ def test_source_and_target_agree_at_the_end(world: World, mode: str) -> None:
 def test_source_and_target_agree_whatever_happens(world: World, mode: str) -> None:
     """Other histories than those above; with ELT_EXPLORE=1, others in every run."""
 
-    @settings(PROFILE, max_examples=max(2, int(15 * world.histories)), derandomize=not os.environ.get("ELT_EXPLORE"))
+    @settings(PROFILE, max_examples=max(2, int(10 * world.histories)), derandomize=not os.environ.get("ELT_EXPLORE"))
     @given(events)
     def histories(story: list[tuple[str, Any]]) -> None:
         play(world, mode, story)
