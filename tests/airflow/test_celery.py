@@ -92,7 +92,7 @@ def test_a_lost_worker_loses_and_repeats_nothing(postgres_server, databases, tmp
                 airflow.wait_for_dag(DAG)
                 airflow.trigger(DAG, RUN)
                 lost = lose_the_worker_that_has_just_committed(airflow, proxy)
-                assert airflow.wait_for_run(DAG, RUN) == "success"
+                assert airflow.wait_for_run(DAG, RUN, timeout=300 + 3 * TABLES) == "success"
                 synced = {ti["map_index"]: ti for ti in syncs(airflow)}
                 results = [airflow.xcom(DAG, RUN, "shop.sync", index) for index in synced]
             finally:
@@ -114,7 +114,7 @@ def syncs(airflow):
 
 def lose_the_worker_that_has_just_committed(airflow, proxy):
     """Kill the worker of a merge that is committed and does not know it yet; return the tables it was busy with."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 120 + 3 * TABLES
     while not proxy.held.wait(0.05):
         assert time.monotonic() < deadline, f"no merge was committed: {syncs(airflow)}"
     worker = airflow.worker_of(proxy.client_port)
