@@ -16,18 +16,17 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING, Any
 
-from servers.processes import LOOPBACK, GuardedProcess, ReservedPort
+from servers.processes import LOOPBACK, GuardedProcess, LentServer, ReservedPort
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Self
 
 PROGRAMS = ("api-server", "scheduler", "dag-processor")
 TRIGGERER = "triggerer"
 START_SECONDS = 120.0
 
 
-class AirflowServer:
+class AirflowServer(LentServer):
     """Airflow 3 on SQLite with LocalExecutor, on a free loopback port.
 
     `dags` is the folder of DAG files; `env` holds further settings and connections (AIRFLOW_CONN_*).  Command lines
@@ -76,19 +75,6 @@ class AirflowServer:
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         }
-
-    def __enter__(self) -> Self:
-        """Create the metadata database and start the processes."""
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Stop everything and remove everything it wrote."""
-        self.close()
 
     def start(self) -> None:
         """Start, and wait until the API answers and the scheduler is alive."""

@@ -19,12 +19,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import requests
 
 from servers.environments import Environment
-from servers.processes import LOOPBACK, GuardedProcess, ReservedPort
+from servers.processes import LOOPBACK, GuardedProcess, LentServer, ReservedPort
 
 LAUNCH: Final = Path(__file__).with_name("bigquery_launch.py")
 ENVIRONMENT: Final = Environment("bigquery", pythons=("3.13", ">=3.12"))  # it declares 3.13, and runs on 3.12
@@ -32,7 +32,7 @@ START_SECONDS: Final = 60.0
 QUERY_SECONDS: Final = 60.0
 
 
-class BigQueryServer:
+class BigQueryServer(LentServer):
     """One local-bigquery with an empty project."""
 
     def __init__(self, project: str = "elt", *, buckets: Path | None = None) -> None:
@@ -56,19 +56,6 @@ class BigQueryServer:
     def env(self) -> dict[str, str]:
         """Return the variables that send Google's client to it."""
         return {"BIGQUERY_EMULATOR_HOST": self.url}
-
-    def __enter__(self) -> Self:
-        """Start the server."""
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Stop the server; its tables are gone."""
-        self.close()
 
     def start(self) -> None:
         """Make its environment where that is not there yet, start it, and wait until it answers."""

@@ -21,12 +21,12 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from servers.certificates import Authority
 from servers.environments import Environment
-from servers.processes import LOOPBACK, GuardedProcess, ReservedPort
+from servers.processes import LOOPBACK, GuardedProcess, LentServer, ReservedPort
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ STACK: Final = 256 << 20
 """Bytes of a thread's stack: Sail goes down one level for each of the conditions of a table with many columns."""
 
 
-class DatabricksServer:
+class DatabricksServer(LentServer):
     """One process with any number of warehouses."""
 
     def __init__(self, s3: S3Server | None = None, *, folders: Mapping[str, Path] | None = None) -> None:
@@ -71,19 +71,6 @@ class DatabricksServer:
         """The authority that signed its certificate."""
         assert self._directory
         return self._directory / "test-ca.pem"
-
-    def __enter__(self) -> Self:
-        """Start the server."""
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Stop the server; its tables are gone."""
-        self.close()
 
     def start(self) -> None:
         """Make its environment where that is not there yet, start it, and wait until it answers."""

@@ -19,11 +19,11 @@ import tempfile
 import time
 from base64 import b64encode
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import requests
 
-from servers.processes import LOOPBACK, GuardedProcess, ReservedPort
+from servers.processes import LOOPBACK, GuardedProcess, LentServer, ReservedPort
 
 JAR: Final = Path(__file__).parents[1] / ".cache" / "digdag" / "digdag.jar"
 OPENED: Final = {"JDK_JAVA_OPTIONS": "--add-opens=java.base/java.lang=ALL-UNNAMED"}  # Java 8 does not read it
@@ -50,7 +50,7 @@ def unavailable() -> str | None:
     return None
 
 
-class DigdagServer:
+class DigdagServer(LentServer):
     """One Digdag server that runs its tasks itself; nothing of it outlives it."""
 
     def __init__(self, user: str | None = None, password: str = "") -> None:
@@ -64,19 +64,6 @@ class DigdagServer:
     def url(self) -> str:
         """Where it is."""
         return f"http://{LOOPBACK}:{self._port.number}"
-
-    def __enter__(self) -> Self:
-        """Start the server."""
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Stop the server; its projects, attempts and logs are gone."""
-        self.close()
 
     def start(self) -> None:
         """Start it and wait until it answers."""

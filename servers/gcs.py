@@ -20,13 +20,13 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import requests
 
 from servers.gcs_front import GcsFront
 from servers.http_front import Asked, Fault, When
-from servers.processes import LOOPBACK, GuardedProcess, ReservedPort
+from servers.processes import LOOPBACK, GuardedProcess, LentServer, ReservedPort
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
@@ -36,7 +36,7 @@ LAUNCH = Path(__file__).with_name("gcs_launch.py")
 BUCKETS = "buckets"
 
 
-class GcsServer:
+class GcsServer(LentServer):
     """gcp-storage-emulator on a free loopback port."""
 
     def __init__(self, project: str = "elt") -> None:
@@ -67,19 +67,6 @@ class GcsServer:
     def env(self) -> dict[str, str]:
         """Return the variables that send Google's client, and so Airflow's hook, to it."""
         return {"STORAGE_EMULATOR_HOST": self.url}
-
-    def __enter__(self) -> Self:
-        """Start the server."""
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Stop the server; its objects are gone."""
-        self.close()
 
     def start(self) -> None:
         """Start the emulator and the front, and wait until they answer."""

@@ -21,11 +21,11 @@ import tempfile
 import time
 from pathlib import Path
 from signal import SIGKILL
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from servers.certificates import Authority
-from servers.processes import LOOPBACK, Account, GuardedProcess, ReservedPort, run_as
+from servers.processes import LOOPBACK, Account, GuardedProcess, LentServer, ReservedPort, run_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ def find_root() -> Path | None:
     return next((place for place in places if (place / "usr/sbin/mariadbd").exists()), None)
 
 
-class MariaDbServer:
+class MariaDbServer(LentServer):
     """One MariaDB on a free loopback port, with TLS unless told otherwise."""
 
     def __init__(
@@ -85,19 +85,6 @@ class MariaDbServer:
     def authority(self) -> Path:
         """The certificate that clients trust; the server's own is for 127.0.0.1 and localhost."""
         return self._place() / "tls" / "test-ca.pem"
-
-    def __enter__(self) -> Self:
-        """Start the server."""
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Stop the server and remove everything it wrote."""
-        self.close()
 
     # --- life ---
 

@@ -20,14 +20,14 @@ import shutil
 import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import psycopg2
 from psycopg2.extensions import make_dsn, quote_ident
 
 from servers.postgres_binaries import find_binaries, make_directory, readable_binaries
-from servers.processes import LOOPBACK, Account, GuardedProcess, ReservedPort, run_as
+from servers.processes import LOOPBACK, Account, GuardedProcess, LentServer, ReservedPort, run_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ START_SECONDS = 30.0
 CRASH_LEFTOVERS = "pre-existing shared memory block"
 
 
-class PostgresServer:
+class PostgresServer(LentServer):
     """One PostgreSQL cluster on a free loopback port."""
 
     def __init__(
@@ -89,19 +89,6 @@ class PostgresServer:
         if self._process is None:
             raise RuntimeError("the server is not running")
         return self._process.pid
-
-    def __enter__(self) -> Self:
-        """Start the server."""
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Stop the server and remove everything it wrote."""
-        self.close()
 
     # --- life ---
 

@@ -11,13 +11,38 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LOOPBACK = "127.0.0.1"
 GUARDIAN = Path(__file__).with_name("guardian.py")
+
+
+class LentServer:
+    """What is started for the length of a `with`, and gone after it, or when starting fails."""
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Stop, and remove whatever was written; also what a start that failed has left."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        """Start."""
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop; what it held is gone."""
+        self.close()
 
 
 class ReservedPort:

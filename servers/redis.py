@@ -15,9 +15,8 @@ import socket
 import tempfile
 import time
 from pathlib import Path
-from typing import Self
 
-from servers.processes import LOOPBACK, GuardedProcess, ReservedPort
+from servers.processes import LOOPBACK, GuardedProcess, LentServer, ReservedPort
 
 START_SECONDS = 20.0
 
@@ -30,7 +29,7 @@ def find_program() -> Path | None:
     return Path(system) if (system := shutil.which("redis-server")) else None
 
 
-class RedisServer:
+class RedisServer(LentServer):
     """One Redis on a free loopback port, with everything in memory."""
 
     def __init__(self) -> None:
@@ -48,19 +47,6 @@ class RedisServer:
     def url(self) -> str:
         """Its address as Celery wants it."""
         return f"redis://{LOOPBACK}:{self.port}/0"
-
-    def __enter__(self) -> Self:
-        """Start the server."""
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Stop the server; what it held is gone."""
-        self.close()
 
     def start(self) -> None:
         """Start, and wait until it answers."""

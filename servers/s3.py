@@ -18,13 +18,13 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 
 from servers.http_front import Asked, Fault, When
-from servers.processes import LOOPBACK, GuardedProcess, ReservedPort
+from servers.processes import LOOPBACK, GuardedProcess, LentServer, ReservedPort
 from servers.s3_front import S3Front
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ START_SECONDS = 30.0
 REGION = "us-east-1"
 
 
-class S3Server:
+class S3Server(LentServer):
     """moto's S3 (and STS, KMS ...) on a free loopback port."""
 
     def __init__(self, *, access_key: str = "AKIATHROWAWAY", secret_key: str = "throw-away") -> None:
@@ -65,19 +65,6 @@ class S3Server:
     def asked(self) -> list[Asked]:
         """Every request since the start with its headers, in order of arrival."""
         return self._front.asked
-
-    def __enter__(self) -> Self:
-        """Start the server."""
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Stop the server; its objects are gone."""
-        self.close()
 
     def start(self) -> None:
         """Start moto and the front, and wait until they answer."""

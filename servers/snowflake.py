@@ -19,12 +19,12 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from servers.certificates import Authority
 from servers.environments import Environment
-from servers.processes import LOOPBACK, GuardedProcess, ReservedPort
+from servers.processes import LOOPBACK, GuardedProcess, LentServer, ReservedPort
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ ENVIRONMENT: Final = Environment("snowflake")
 START_SECONDS: Final = 60.0
 
 
-class SnowflakeServer:
+class SnowflakeServer(LentServer):
     """One fakesnow."""
 
     def __init__(self, s3: S3Server | None = None) -> None:
@@ -61,19 +61,6 @@ class SnowflakeServer:
         """The authority that signed its certificate; set REQUESTS_CA_BUNDLE to it."""
         assert self._directory
         return self._directory / "test-ca.pem"
-
-    def __enter__(self) -> Self:
-        """Start the server."""
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Stop the server; its tables are gone."""
-        self.close()
 
     def start(self) -> None:
         """Make its environment where that is not there yet, start it, and wait until it answers."""
