@@ -16,7 +16,7 @@ from airflow_elt_provider.stages.refusals import taken
 from airflow_elt_provider.stages.s3_errors import ObjectPlace, answered, s3_errors
 from airflow_elt_provider.stages.s3_settings import S3StageSettings
 from airflow_elt_provider.stages.s3_uploads import abort_unfinished
-from airflow_elt_provider.stages.s3_versions import Body, download, stream
+from airflow_elt_provider.stages.s3_versions import Body, download, read_range, stream
 from airflow_elt_provider.stages.uri import object_key, parse_stage_uri, safe_path, safe_prefix
 from airflow_elt_provider.stages.work_folders import remove_dead, work_folder
 from airflow_elt_provider.stages.write_once import WRITER, write_once
@@ -158,15 +158,13 @@ class S3Stage:
         return stream(self._client, self._listed_place(file), file.version, self._settings)
 
     def read_range(self, file: StoredFile, start: int, length: int) -> bytes:
-        """Return some of an object's bytes; fewer at its end. :raises FileNotFoundError: when it is gone."""
+        """Return some of an object's bytes; fewer at its end.
+
+        :raises FileNotFoundError: when it is gone, or not the version that was listed.
+        """
         if start >= file.bytes:
             return b""
-        place = self._listed_place(file)
-        which = f"bytes={start}-{start + length - 1}"
-        with s3_errors(place):
-            return self._client.get_object(
-                Bucket=self._bucket, Key=place.key, Range=which, **self._settings.everywhere
-            )["Body"].read()
+        return read_range(self._client, self._listed_place(file), file.version, self._settings, start, length)
 
     def exists(self, uri: str) -> bool:
         """Whether the object is there."""

@@ -46,6 +46,17 @@ def stream(client: S3Client, place: ObjectPlace, version: str, settings: S3Stage
         yield Body(body, place)
 
 
+def read_range(
+    client: S3Client, place: ObjectPlace, version: str, settings: S3StageSettings, start: int, length: int
+) -> bytes:
+    """Return some of an object's bytes; fewer at its end. :raises FileNotFoundError: when that version is gone."""
+    asked: dict[str, Any] = {"Bucket": place.bucket, "Key": place.key, **settings.everywhere}
+    if version:
+        asked["IfMatch"] = version
+    with _version_errors(place):
+        return client.get_object(**asked, Range=f"bytes={start}-{start + length - 1}")["Body"].read()
+
+
 def download(client: S3Client, place: ObjectPlace, file: StoredFile, to: Path, settings: S3StageSettings) -> None:
     """Copy an object as it was listed; every request says which version it wants (``If-Match``).
 

@@ -32,3 +32,13 @@ def test_ranges(stage):
     stage.delete([file.uri])
     with pytest.raises(FileNotFoundError):
         stage.read_range(file, 0, 10)
+
+
+def test_ranges_are_of_the_version_that_was_listed(s3_server, bucket):
+    stage = S3Stage(s3_server.client, bucket, "in")
+    assert stage.put_if_absent("a.csv", DATA)
+    (file,) = stage.list()
+    for other in (DATA[::-1], DATA[:10]):
+        s3_server.client().put_object(Bucket=bucket, Key="in/a.csv", Body=other)
+        with pytest.raises(FileNotFoundError, match=r"a\.csv"):
+            stage.read_range(file, 100, 50)
