@@ -1,0 +1,165 @@
+"""Export, diff, plan, apply and restore: what the command line and the operators both do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from airflow_elt_provider.errors import ConfigurationError
+from airflow_elt_provider.remotes.config_as_code.apply import Application, Applied, ApplyOptions
+from airflow_elt_provider.remotes.config_as_code.changes import DiffResult, diff
+from airflow_elt_provider.remotes.config_as_code.files import Written, read_tree, write_tree
+from airflow_elt_provider.remotes.config_as_code.folders import Folder
+from airflow_elt_provider.remotes.config_as_code.model import ConfigObject, Key, Tell, Tree, silent
+from airflow_elt_provider.remotes.config_as_code.plan import Plan, PlanOptions, make_plan
+from airflow_elt_provider.remotes.config_as_code.schema_lock import SchemaLock
+from airflow_elt_provider.remotes.config_as_code.secret_values import Lookup
+from airflow_elt_provider.remotes.config_as_code.server import ConfigServer
+from airflow_elt_provider.remotes.flow import Flow
+from airflow_elt_provider.remotes.patience import patiently
+
+log = logging.getLogger(__name__)
+
+Drive = Callable[[Flow[Any]], Any]
+_TOLERANCE: Final = 300.0
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export found and wrote."""
+
+    tree: Tree
+    files: Written
+
+    def to_json(self, uri: str) -> dict[str, Any]:
+        """Return it as XCom and ``--json`` show it."""
+        return {
+            "remote": self.tree.remote,
+            "folder": uri,
+            "objects": _counts(self.tree.objects),
+            "schemas": len(self.tree.locks),
+            "written": list(self.files.written),
+            "removed": list(self.files.removed),
+            "unchanged": self.files.unchanged,
+        }
+
+
+@dataclass
+class ConfigWork:
+    """One server and one folder.
+
+    :param drive: drives a flow to its end, see :mod:`airflow_elt_provider.remotes.flow`.
+    :param address: of the server, for messages and plans.
+    :param workspaces: names of those that are meant; None: for an export all, else those that the files name.
+    :param tell: hears how far a long reading is.
+    """
+
+    server: ConfigServer
+    drive: Drive
+    address: str
+    folder: Folder
+    workspaces: Sequence[str] | None = None
+    tell: Tell = silent
+    _files: Tree | None = field(default=None, init=False, repr=False)
+
+    def export(self, *, schemas: bool = True) -> Exported:
+        """Write the server's configuration to the folder.
+
+        :param schemas: whether lock files are written too.
+        """
+        tree = self._read(self.workspaces)
+        if schemas:
+            tree = replace(tree, locks=self._schemas(sorted(tree.objects)))
+        elif self.folder.read():
+            tree = replace(tree, locks={key: lock for key, lock in self._kept_locks().items() if key in tree.objects})
+        return Exported(tree, write_tree(self.folder, tree, self.server.kinds, self.workspaces))
+
+    def diff(self, *, schemas: bool = False) -> DiffResult:
+        """Return how the server differs from the files.
+
+        :param schemas: whether to hold what the server last discovered against the lock files.
+        """
+        files = self.files()
+        server = self._read(self._scope(files))
+        if schemas:
+            server = replace(server, locks=self._schemas(sorted(files.locks.keys() & server.objects.keys())))
+        return diff(files, server, self._specs())
+
+    def plan(self, options: PlanOptions = PlanOptions()) -> Plan:  # noqa: B008 - frozen
+        """Return what has to change on the server so that it is as the files say; changes nothing."""
+        files = self.files()
+        return make_plan(files, self._read(self._scope(files)), self.server.kinds, self.address, options)
+
+    def apply(self, plan: Plan, lookup: Lookup, options: ApplyOptions = ApplyOptions()) -> Applied:  # noqa: B008 - frozen
+        """Carry a plan out.
+
+        :raises ConfigurationError: where it cannot be, or where server or files changed since it was made.
+        """
+        if (plan.remote, plan.server) != (self.server.remote, self.address):
+            raise ConfigurationError(
+                f"The plan is for {plan.remote} at {plan.server}, not for {self.server.remote} at {self.address}.",
+                hint="make a plan with this connection",
+            )
+        application = Application(self.server, plan, self.files(), lookup, options)
+        wanted = application.prepare()
+        if not plan.changes:
+            return Applied()
+        now = self._read(self._scope(self.files()))
+        applied: Applied = self.drive(application.run(wanted, now))
+        return applied
+
+    def files(self) -> Tree:
+        """Return what the folder says; it is read once."""
+        if self._files is None:
+            tree = read_tree(self.folder, self.server.kinds, self.server.remote)
+            self._files = tree.within(self.workspaces)
+        return self._files
+
+    def use(self, files: Tree) -> None:
+        """Take these for what the folder says."""
+        self._files = files
+
+    def _scope(self, files: Tree) -> list[str]:
+        return sorted({key.workspace for key in files.objects if key.workspace} | {*(self.workspaces or ())})
+
+    def _read(self, workspaces: Sequence[str] | None) -> Tree:
+        def reading() -> Flow[Tree]:
+            return self.server.read(workspaces, self.tell)
+
+        tree: Tree = self.drive(patiently(reading, _TOLERANCE, self.server.remote))
+        return tree
+
+    def _schemas(self, keys: Sequence[Key]) -> Mapping[Key, SchemaLock]:
+        def reading() -> Flow[Mapping[Key, SchemaLock]]:
+            return self.server.schemas(keys, self.tell)
+
+        locks: Mapping[Key, SchemaLock] = self.drive(patiently(reading, _TOLERANCE, self.server.remote))
+        return locks
+
+    def _kept_locks(self) -> Mapping[Key, SchemaLock]:
+        return read_tree(self.folder, self.server.kinds, self.server.remote).locks
+
+    def _specs(self) -> dict[str, Any]:
+        return {spec.name: spec for spec in self.server.kinds}
+
+
+def restored(work: ConfigWork, moves: Mapping[str, str], *, disabled: bool) -> Tree:
+    """Let the files be restored elsewhere: return what they say, and let ``work`` take it for what they say.
+
+    :param moves: new names of workspaces, by the old ones.
+    :param disabled: whether connections are made so that nothing syncs by itself.
+    """
+    tree = work.files().moved(moves)
+    if disabled:
+        tree = replace(tree, objects={key: work.server.switched_off(one) for key, one in tree.objects.items()})
+    work.use(tree)
+    return tree
+
+
+def _counts(objects: Mapping[Key, ConfigObject]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for key in sorted(objects):
+        found[key.kind] = found.get(key.kind, 0) + 1
+    return found
