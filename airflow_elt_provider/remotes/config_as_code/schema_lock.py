@@ -103,8 +103,8 @@ class DriftPolicy:
         """
         if given is None:
             return cls()
-        every = dict.fromkeys(CLASSES, given) if isinstance(given, str) else given
-        words: dict[str, str] = {**{str(name): str(word) for name, word in DEFAULT.items()}, **every}
+        words: dict[str, str] = {str(name): str(word) for name, word in DEFAULT.items()}
+        words.update({str(name): given for name in CLASSES} if isinstance(given, str) else given)
         for name, word in words.items():
             if name not in CLASSES:
                 raise ConfigurationError(f"on_schema_drift has {name!r}.", hint=f"any of {', '.join(CLASSES)}")
