@@ -115,7 +115,8 @@ class DestinationCandidate:
     :param open: lends one, with nothing in it, given the shared servers and an empty folder.
     :param unavailable: why there can be none on this machine, None where there can.
     :param heavy: whether it needs more than Python packages, or minutes: left to `make test-heavy`.
-    :param stride: power cuts happen at every so many moments, beginning elsewhere in each test; 1 is all.
+    :param stride: power cuts happen at every so many moments, beginning elsewhere in each test; 1, or with
+        `ELT_EXPLORE=1`: at all.
     :param histories: share of the random histories that are played.
     :param share: of so many tests one is run, always the same; all of them with `ELT_EXPLORE=1`.
     :param exceptions: pattern of test names -> why this destination cannot pass them; it must then fail.

@@ -126,4 +126,4 @@ def duckdb_file(servers: Servers, folder: Path) -> Iterator[DestinationAtWork]:
     yield DuckdbAtWork(folder / "warehouse.duckdb")
 
 
-CANDIDATES = {"duckdb": DestinationCandidate(duckdb_file)}
+CANDIDATES = {"duckdb": DestinationCandidate(duckdb_file, stride=5)}

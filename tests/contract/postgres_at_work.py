@@ -122,4 +122,4 @@ def postgres(servers: Servers, folder: Path) -> Iterator[DestinationAtWork]:
         yield work
 
 
-CANDIDATES = {"postgres": DestinationCandidate(postgres)}
+CANDIDATES = {"postgres": DestinationCandidate(postgres, stride=3)}
