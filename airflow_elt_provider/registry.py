@@ -52,13 +52,15 @@ class StageKind:
     """A kind of stage, by the scheme of its URIs.
 
     :param conn_type: Airflow connection type that leads to it, "" for none.
-    :param hook: its hook, which has ``get_stage(uri)``.
+    :param hook: its hook, which has ``get_stage(uri)``, and ``get_folder(uri)`` where there is a class for it.
+    :param folder: the class that keeps small files there, which are read and replaced whole; "" for none.
     """
 
     scheme: str
     conn_type: str
     hook: str
     stage: str
+    folder: str = ""
     extra: str = ""
     distribution: str = "airflow-elt-provider"
 
@@ -153,12 +155,14 @@ STAGES: Final = (
         conn_type="",
         hook=f"{_PACKAGE}.hooks.files:EltFilesHook",
         stage=f"{_PACKAGE}.stages.local:LocalStage",
+        folder=f"{_PACKAGE}.stages.folder_local:LocalFolder",
     ),
     StageKind(
         scheme="s3",
         conn_type="aws",
         hook=f"{_PACKAGE}.hooks.files:EltFilesHook",
         stage=f"{_PACKAGE}.stages.s3:S3Stage",
+        folder=f"{_PACKAGE}.stages.folder_s3:S3Folder",
         extra="amazon",
     ),
     StageKind(
@@ -166,6 +170,7 @@ STAGES: Final = (
         conn_type="google_cloud_platform",
         hook=f"{_PACKAGE}.hooks.files:EltFilesHook",
         stage=f"{_PACKAGE}.stages.gcs:GcsStage",
+        folder=f"{_PACKAGE}.stages.folder_gcs:GcsFolder",
         extra="google",
     ),
 )
@@ -283,6 +288,19 @@ def find_stage(uri: str) -> StageKind:
             return row
     known = ", ".join(f"{row.scheme}://" for row in stage_kinds())
     raise ConfigurationError(f"{uri!r} is not the URI of a stage.", hint=f"use one that begins with {known}")
+
+
+def find_folder(uri: str) -> StageKind:
+    """Return the kind of stage that small files are kept in at a URI.
+
+    :raises ConfigurationError: as :func:`find_stage`, and for a kind that has no class for it.
+    """
+    row = find_stage(uri)
+    if not row.folder:
+        raise ConfigurationError(
+            f"{uri}: files at {row.scheme}:// cannot be replaced.", hint="use file://, s3:// or gs://"
+        )
+    return row
 
 
 def resolve(text: str, row: Row) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_elt_provider.core.connection import ConnectionParts
 from airflow_elt_provider.core.protocols import Destination, Source, Stage
@@ -13,6 +14,7 @@ from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.registry import (
     StageKind,
     System,
+    find_folder,
     find_stage,
     find_system,
     missing_extra,
@@ -22,8 +24,17 @@ from airflow_elt_provider.registry import (
 
 if TYPE_CHECKING:
     from airflow_elt_provider.connectors.files.settings import FilesSettings
+    from airflow_elt_provider.remotes.config_as_code.folders import Folder
 
-_opened: list[Source | Destination] = []
+
+class Cancelled(Protocol):
+    """Something that runs on a server."""
+
+    def cancel(self) -> None:
+        """Stop it; safe from another thread, and when nothing runs."""
+
+
+_opened: list[Cancelled] = []
 """What this command has opened, for whoever interrupts it."""
 _OF_S3: Final = ("acl", "bucket_owner", "kms_key_id", "request_payer", "sse")
 
@@ -75,6 +86,11 @@ def destination(conn_id: str) -> Destination:
     return made
 
 
+def let_be_cancelled(running: Cancelled) -> None:
+    """Let this, too, hear when the command is interrupted."""
+    _opened.append(running)
+
+
 def cancel_all() -> None:
     """Stop what this command runs on any server; safe from another thread, and when nothing runs."""
     for system in _opened:
@@ -93,17 +109,28 @@ def files_of_connection(parts: ConnectionParts) -> FilesSettings:
     return FilesSettings(parts.conn_id, SCHEMES[parts.conn_type], lambda uri: _stage(uri, parts))
 
 
+def folder(uri: str, conn_id: str | None) -> Folder:
+    """Return the folder of small files at a URI; a path may be relative to where the command runs.
+
+    :raises ConfigurationError: when nothing is known for its scheme.
+    """
+    if "://" not in uri:
+        uri = str(Path(os.path.abspath(uri)))  # noqa: PTH100 - takes '..' away
+    row = find_folder(uri)
+    made: Folder = _opened_at(resolve(row.folder, row), row, uri, connection(conn_id) if conn_id else None)
+    return made
+
+
 def _stage(uri: str, parts: ConnectionParts | None) -> Stage:
     row = find_stage(uri)
-    kind = resolve(row.stage, row)
-    made: Stage
-    if row.scheme == "s3":
-        made = _s3(kind, row, uri, parts)
-    elif row.scheme == "gs":
-        made = _gcs(kind, row, uri, parts)
-    else:
-        made = kind(uri)
+    made: Stage = _opened_at(resolve(row.stage, row), row, uri, parts)
     return made
+
+
+def _opened_at(kind: Any, row: StageKind, uri: str, parts: ConnectionParts | None) -> Any:
+    if row.scheme == "s3":
+        return _s3(kind, row, uri, parts)
+    return _gcs(kind, row, uri, parts) if row.scheme == "gs" else kind(uri)
 
 
 def _settings(row: System, parts: ConnectionParts) -> Any:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_elt_provider._compat import AirflowException, BaseHook
 from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.hooks.connection import airflow_connection, extras
-from airflow_elt_provider.registry import find_stage, missing_extra
+from airflow_elt_provider.registry import StageKind, find_folder, find_stage, missing_extra, resolve
 
 if TYPE_CHECKING:
     from airflow_elt_provider.connectors.files.source import FilesSource
     from airflow_elt_provider.core.protocols import Destination, Stage
     from airflow_elt_provider.core.table_ref import TableRef
+    from airflow_elt_provider.remotes.config_as_code.folders import Folder
     from airflow_elt_provider.stages.s3_settings import S3StageSettings
 
 _OURS: Final[Mapping[str, Callable[[Any], Any]]] = {
@@ -24,7 +25,7 @@ _OURS: Final[Mapping[str, Callable[[Any], Any]]] = {
 
 
 class EltFilesHook(BaseHook):
-    """Hands out stages, and the source that reads files.
+    """Hands out stages, folders of small files, and the source that reads files.
 
     A ``file://`` stage needs no connection. An ``s3://`` stage takes one of type ``aws`` and logs in as Airflow's own
     AWS hook does (keys, session tokens, assumed roles, web identities, profiles, ``endpoint_url``); credentials that
@@ -55,12 +56,20 @@ class EltFilesHook(BaseHook):
 
         :raises ConfigurationError: for a URI or a connection that cannot be meant.
         """
-        scheme = find_stage(uri).scheme
-        if scheme == "file":
-            from airflow_elt_provider.stages.local import LocalStage
+        row = find_stage(uri)
+        made: Stage = self._opened_at(row, row.stage, uri)
+        return made
 
-            return LocalStage(uri)
-        return self._gcs(uri) if scheme == "gs" else self._s3(uri)
+    def get_folder(self, uri: str) -> Folder:
+        """Return the folder of small files at a URI.
+
+        It connects when it is used.
+
+        :raises ConfigurationError: as :meth:`get_stage`.
+        """
+        row = find_folder(uri)
+        made: Folder = self._opened_at(row, row.folder, uri)
+        return made
 
     def get_source(self) -> FilesSource:
         """Return the source that reads files through the connection; it connects when it is used.
@@ -93,12 +102,20 @@ class EltFilesHook(BaseHook):
         folder = "/".join(pattern.folder) or "/"
         return (pattern.store, folder) if pattern.bucket else ("file", pattern.root)
 
-    def _s3(self, uri: str) -> Stage:
+    def _opened_at(self, row: StageKind, kind: str, uri: str) -> Any:
+        """Return what is at a URI.
+
+        :param kind: import string of its class.
+        """
+        if row.scheme == "file":
+            return resolve(kind, row)(uri)
+        return self._gcs(row, kind, uri) if row.scheme == "gs" else self._s3(row, kind, uri)
+
+    def _s3(self, row: StageKind, kind: str, uri: str) -> Any:
         try:
             from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
         except ModuleNotFoundError as error:
-            raise missing_extra(find_stage(uri), error.name or "boto3") from error
-        from airflow_elt_provider.stages.s3 import S3Stage
+            raise missing_extra(row, error.name or "boto3") from error
         from airflow_elt_provider.stages.uri import parse_stage_uri
 
         place, settings = parse_stage_uri(uri), self._s3_settings()
@@ -109,7 +126,7 @@ class EltFilesHook(BaseHook):
             # A client of the stage's own: hook.conn is one that others may share.
             return hook.get_client_type(region_name=hook.region_name)
 
-        return S3Stage(client, place.bucket, place.path, settings)
+        return resolve(kind, row)(client, place.bucket, place.path, settings)
 
     def _s3_settings(self) -> S3StageSettings:
         from airflow_elt_provider.stages.s3_settings import S3StageSettings
@@ -124,14 +141,13 @@ class EltFilesHook(BaseHook):
 
     # --- Google ---
 
-    def _gcs(self, uri: str) -> Stage:
+    def _gcs(self, row: StageKind, kind: str, uri: str) -> Any:
         try:
             from google.cloud.storage import Client
 
             login = self._google_login()
         except ImportError as error:
-            raise missing_extra(find_stage(uri), error.name or "google.cloud.storage") from error
-        from airflow_elt_provider.stages.gcs import GcsStage
+            raise missing_extra(row, error.name or "google.cloud.storage") from error
         from airflow_elt_provider.stages.gcs_login import endpoint
         from airflow_elt_provider.stages.gcs_settings import GcsStageSettings
         from airflow_elt_provider.stages.uri import parse_stage_uri
@@ -141,7 +157,7 @@ class EltFilesHook(BaseHook):
         def client() -> Any:
             return Client(project=None, credentials=login(), client_options=endpoint(extra))
 
-        return GcsStage(client, place.bucket, place.path, GcsStageSettings.parse(extra))
+        return resolve(kind, row)(client, place.bucket, place.path, GcsStageSettings.parse(extra))
 
     def _google_login(self) -> Callable[[], Any]:
         """Return what finds the credentials; the connection is read here and now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_elt_provider.core.protocols import Destination, Source, Stage
 from airflow_elt_provider.core.table_ref import TableRef
@@ -11,6 +11,7 @@ from airflow_elt_provider.hooks.connection import airflow_connection
 from airflow_elt_provider.registry import (
     StageKind,
     System,
+    find_folder,
     find_stage,
     find_system,
     missing_extra,
@@ -18,6 +19,9 @@ from airflow_elt_provider.registry import (
     resolve,
     stage_kinds,
 )
+
+if TYPE_CHECKING:
+    from airflow_elt_provider.remotes.config_as_code.folders import Folder
 
 
 class SystemHook(Protocol):
@@ -61,6 +65,18 @@ def get_stage(uri: str, conn_id: str | None) -> Stage:
         _refuse_other_type(row, conn_id, uri)
     stage: Stage = _hook(row, conn_id).get_stage(uri)
     return stage
+
+
+def get_folder(uri: str, conn_id: str | None) -> Folder:
+    """Return the folder of small files at a URI.
+
+    :raises ConfigurationError: as :func:`get_stage`.
+    """
+    row = find_folder(uri)
+    if conn_id:
+        _refuse_other_type(row, conn_id, uri)
+    folder: Folder = _hook(row, conn_id).get_folder(uri)
+    return folder
 
 
 def _system_hook(conn_id: str, role: str) -> SystemHook:

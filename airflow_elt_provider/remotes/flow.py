@@ -20,10 +20,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote
 
+from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import ConfigurationError, EltError, RateLimitedError, TransientError
 
 log = logging.getLogger(__name__)
-
 JsonObject: TypeAlias = dict[str, Any]
 
 
@@ -37,6 +37,7 @@ class Request:
     :param timeout: seconds to wait for the answer; None: as the connection says.
     :param plain: whether to leave out the application's own authentication (the proxy's is always there).
     :param bare: whether to leave out every authentication.
+    :param secrets: what the body holds of them: no error repeats one.
     """
 
     method: str
@@ -49,6 +50,7 @@ class Request:
     plain: bool = False
     bare: bool = False
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: Sequence[Secret] = ()
 
     def payload(self) -> bytes | None:
         """Return the bytes to send."""
@@ -140,7 +142,6 @@ Flow: TypeAlias = Generator[Step, Any, _T]
 
 TURN: Final = 500
 """How many things a flow works through before others get their turn of the event loop: a few milliseconds."""
-
 
 _ODD: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What reading an answer of an unexpected form raises."""

@@ -82,13 +82,13 @@ class Session:
             yield Pause(wait)
         shown = yield from self._shown(request)
         answer: Answer = yield request.with_headers({name: value.reveal() for _, name, value in shown})
-        return self._without_secrets(answer, shown), shown
+        return self._without_secrets(answer, shown, request.secrets), shown
 
-    def _without_secrets(self, answer: Answer, shown: _Shown) -> Answer:
+    def _without_secrets(self, answer: Answer, shown: _Shown, sent: Sequence[Secret]) -> Answer:
         """Return an answer that repeats no secret of its request: messages show what a server says of an error."""
         if answer.status < _ERROR:
             return answer
-        whole = [value.reveal() for _, _, value in shown]
+        whole = [value.reveal() for value in (*(value for _, _, value in shown), *sent)]
         password = self.settings.password.reveal() if self.settings.password else ""
         plain = {*whole, *(value.partition(" ")[2] for value in whole), password}
         content = answer.content

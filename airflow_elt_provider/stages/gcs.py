@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_elt_provider.core.protocols import StoredFile
 from airflow_elt_provider.stages.gcs_checksum import CHECKSUM, checksum_of
 from airflow_elt_provider.stages.gcs_errors import CREATE, DELETE, GET, LIST, GcsPlace, answered, gcs_errors
+from airflow_elt_provider.stages.gcs_login import without_lookups
 from airflow_elt_provider.stages.gcs_settings import GcsStageSettings
 from airflow_elt_provider.stages.gcs_versions import Body, download, stream
 from airflow_elt_provider.stages.refusals import taken
@@ -61,10 +62,7 @@ class GcsStage:
     def _client(self) -> Client:
         with self._lock:
             if self._made is None:
-                client: Any = self._factory()
-                # For its traces it asks about the bucket in a thread of its own, which takes a permission more.
-                client._bucket_metadata_cache = None  # noqa: SLF001 - None is what it looks for
-                self._made = client
+                self._made = without_lookups(self._factory())
             return self._made
 
     @property

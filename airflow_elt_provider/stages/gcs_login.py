@@ -25,6 +25,13 @@ def client(extra: Mapping[str, Any]) -> Client:
     return Client(project=None, credentials=_credentials(extra), client_options=endpoint(extra))
 
 
+def without_lookups(client: Client) -> Client:
+    """Return a client that asks about nothing else: for its traces it looks at the bucket, with a permission more."""
+    made: Any = client
+    made._bucket_metadata_cache = None  # noqa: SLF001 - None is what it looks for
+    return client
+
+
 def endpoint(extra: Mapping[str, Any]) -> dict[str, str] | None:
     """Return the client's option for a private endpoint."""
     return {"api_endpoint": str(extra["api_endpoint"])} if extra.get("api_endpoint") else None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ACTIONS: Final[Mapping[str, str]] = {
     "PutObject": "s3:PutObject", "CreateMultipartUpload": "s3:PutObject", "UploadPart": "s3:PutObject",
     "CompleteMultipartUpload": "s3:PutObject", "GetObject": "s3:GetObject", "HeadObject": "s3:GetObject",
-    "DeleteObjects": "s3:DeleteObject", "ListObjectsV2": "s3:ListBucket",
+    "DeleteObject": "s3:DeleteObject", "DeleteObjects": "s3:DeleteObject", "ListObjectsV2": "s3:ListBucket",
     "ListMultipartUploads": "s3:ListBucketMultipartUploads",
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
 }  # fmt: skip

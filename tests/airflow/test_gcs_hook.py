@@ -11,7 +11,7 @@ import pytest
 from airflow.providers.google.cloud.hooks.gcs import GCSHook
 
 from airflow_elt_provider.errors import ConfigurationError
-from airflow_elt_provider.hooks.systems import get_stage
+from airflow_elt_provider.hooks.systems import get_folder, get_stage
 from servers.gcs import GcsServer
 from tests.airflow.in_process import environment
 from tests.fakes.connect_proxy import GOOGLE_HOSTS, ConnectProxy
@@ -70,6 +70,17 @@ def test_a_key_in_the_connection(gcs, google, key):
 def test_a_key_file(gcs, google, key):
     assert opened(key_path=str(key)).put_if_absent(name(), b"1")
     assert who(gcs, google) == ELT
+
+
+def test_folders_of_small_files_log_in_as_stages_do(gcs, google, key):
+    with environment(
+        AIRFLOW_CONN_C=json.dumps({"conn_type": "google_cloud_platform", "extra": {"key_path": str(key)}})
+    ):
+        folder = get_folder("gs://stage/config", "c")
+    for content in (b"1", b"2"):
+        folder.write("a/x.yaml", content)
+    assert who(gcs, google) == ELT
+    assert folder.read() == {"a/x.yaml": b"2"}
 
 
 @pytest.mark.parametrize("chain", [TARGET, f"projects/-/serviceAccounts/{MIDDLE},{TARGET}"])

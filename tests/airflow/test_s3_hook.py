@@ -8,7 +8,7 @@ import os
 import pytest
 
 from airflow_elt_provider.errors import ConfigurationError
-from airflow_elt_provider.hooks.systems import get_stage
+from airflow_elt_provider.hooks.systems import get_folder, get_stage
 from servers.s3 import REGION, S3Server
 from tests.airflow.in_process import environment
 
@@ -130,3 +130,18 @@ def test_a_key_without_kms_is_refused(s3):
         connection = environment(AIRFLOW_CONN_C=s3.airflow_connection(**extra))
         with connection, pytest.raises(ConfigurationError, match="sse='aws:kms'"):
             get_stage("s3://stage/elt", "c")
+
+
+def test_folders_of_small_files_log_in_as_stages_do(s3):
+    with environment(AIRFLOW_CONN_C=s3.airflow_connection(sse="aws:kms", kms_key_id=KEY)):
+        folder, begin = get_folder("s3://stage/config", "c"), len(s3.asked)
+    for content in (b"1", b"2"):
+        folder.write("a/x.yaml", content)
+    assert folder.read() == {"a/x.yaml": b"2"}
+    written = [each.headers for each in s3.asked[begin:] if each.operation == "PUT"]
+    assert [headers["x-amz-server-side-encryption-aws-kms-key-id"] for headers in written] == [KEY] * 2
+    with (
+        environment(AIRFLOW_CONN_C="postgres://h/d"),
+        pytest.raises(ConfigurationError, match="does not lead to the stage"),
+    ):
+        get_folder("s3://stage/config", "c")

@@ -29,7 +29,7 @@ if version("apache-airflow").startswith("2."):  # the oldest Airflow is tested w
     ids=lambda row: getattr(row, "name", "") or row.scheme,
 )
 def test_every_string_of_the_registry_resolves(row):
-    for kind in ("hook", "source", "destination", "stage", "remote"):
+    for kind in ("hook", "source", "destination", "stage", "folder", "remote"):
         text = getattr(row, kind, "")
         if text:
             assert registry.resolve(text, row).__name__ == text.partition(":")[2]

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from airflow_elt_provider.errors import AnswerLostError, ConfigurationError, EltError, TransientError
 from airflow_elt_provider.remotes.config_as_code.changes import ABSENT, FieldChange, changes, shown
-from airflow_elt_provider.remotes.config_as_code.model import FILES, ConfigObject, Key, KindSpec, Tree
+from airflow_elt_provider.remotes.config_as_code.model import FILES, ConfigObject, Key, KindSpec, Tell, Tree, silent
 from airflow_elt_provider.remotes.config_as_code.plan import Plan, PlannedChange
 from airflow_elt_provider.remotes.config_as_code.secret_values import Lookup, references, resolved
 from airflow_elt_provider.remotes.config_as_code.server import ConfigServer, spec_of
@@ -33,10 +33,12 @@ class ApplyOptions:
 
     :param reset: whether a connection whose streams changed their modes or keys has its data reset.
     :param outage_tolerance: seconds that the server may fail to answer.
+    :param tell: hears before each change how many are made; what it raises ends the work there.
     """
 
     reset: bool = False
     outage_tolerance: float = 300.0
+    tell: Tell = silent
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,12 @@ class Application:
         :raises EltError: the first failure; what was done stays done, and the same plan goes on from there.
         """
         self._refuse_moved([(change, now.objects.get(change.key)) for change in self.plan.changes])
-        for change in self.plan.changes:
+        for number, change in enumerate(self.plan.changes):
+            self.options.tell("changes", number, len(self.plan.changes))
             try:
                 yield from self._patiently(change, wanted)
+                if self.options.reset and _touches_data(change):
+                    yield from self._reset(change.key)
             except EltError as error:
                 log.error("%s: %s", change.key, error)  # noqa: TRY400 - the error goes on its way
                 log.info("Done so far: %s of %s. The same again goes on from here.", len(self._done),
@@ -128,9 +133,11 @@ class Application:
             present = yield from self._created(target)
         yield from self._updated(change, present, target, spec)
         self._say("created" if change.action == "create" else "changed", change)
-        if self.options.reset and _touches_data(change):
-            yield from self.server.reset(change.key)
-            self._done.append(f"reset {change.key}")
+
+    def _reset(self, key: Key) -> Flow[None]:
+        """Reset, also what an earlier try has changed: that it has reset it nobody knows."""
+        yield from patiently(lambda: self.server.reset(key), self.options.outage_tolerance, self.plan.remote)
+        self._done.append(f"reset {key}")
 
     def _created(self, target: ConfigObject) -> Flow[ConfigObject]:
         """Create, and look: an answer that was lost may hide an object that is there."""

@@ -129,11 +129,11 @@ def diff(files: Tree, server: Tree, specs: Mapping[str, KindSpec]) -> DiffResult
 def changes(wanted: Values, present: Values, spec: KindSpec) -> list[FieldChange]:
     """Return where the present values differ from the wanted ones, from wanted (old) to present (new).
 
-    A top-level field that is not wanted is not managed; of a partial one only what is wanted is compared.
+    A top-level field that is not wanted is not managed, a hint not compared; of a partial one only what is wanted is.
     """
     found: list[FieldChange] = []
     for name in [*spec.fields, *(name for name in wanted if name not in spec.fields)]:
-        if name in wanted:
+        if name in wanted and name not in spec.hints:
             here, there = wanted[name], present.get(name, ABSENT)
             found.extend(_compared(name, here, there, partial=name in spec.partial))
     return found

@@ -75,25 +75,37 @@ def read_tree(folder: Folder, kinds: Sequence[KindSpec], remote: str) -> Tree:
     """
     found = folder.read()
     _check_head(folder, found, remote)
+    return _read(folder, found, kinds, remote)[0]
+
+
+def _read(
+    folder: Folder, found: Mapping[str, bytes], kinds: Sequence[KindSpec], remote: str
+) -> tuple[Tree, frozenset[str]]:
+    """Return the tree, and the paths that it was read from."""
     objects: list[ConfigObject] = []
     locks: dict[Key, SchemaLock] = {}
-    specs, inside = {spec.name: spec for spec in kinds}, set[str]()
+    specs, read = {spec.name: spec for spec in kinds}, set[str]()
     for path in sorted(found, key=lambda path: (path.count("/"), path)):
-        if path == HEAD or path.endswith(PROPOSED) or not path.endswith(_OBJECT) or _is_inside(path, inside):
+        if path == HEAD or path.endswith(PROPOSED) or not path.endswith(_OBJECT) or path in read:
             continue
         place = f"{folder.uri.rstrip('/')}/{path}"
         document = loaded(found[path], place)
         key = _key(document, specs, place)
+        read.add(path)
         if path.endswith(LOCK):
             locks[key] = read_lock(document, place)
             continue
-        stem = path.rpartition(".")[0] + "/"
-        attachments = {}
-        if specs[key.kind].attachments:
-            inside.add(stem)
-            attachments = {name.removeprefix(stem): data for name, data in found.items() if name.startswith(stem)}
-        objects.append(ConfigObject(key, _values(document, specs[key.kind], place), attachments))
-    return tree_of(remote, objects, locks)
+        attached = _attached(found, path) if specs[key.kind].attachments else {}
+        read |= attached.keys()
+        stem = len(path.rpartition(".")[0]) + 1
+        files = {name[stem:]: content for name, content in attached.items()}
+        objects.append(ConfigObject(key, _values(document, specs[key.kind], place), files))
+    return tree_of(remote, objects, locks), frozenset(read)
+
+
+def _attached(found: Mapping[str, bytes], path: str) -> dict[str, bytes]:
+    folder = path.rpartition(".")[0] + "/"
+    return {name: content for name, content in found.items() if name.startswith(folder)}
 
 
 def read_lock(document: Mapping[str, Any], place: str) -> SchemaLock:
@@ -106,21 +118,21 @@ def write_tree(folder: Folder, tree: Tree, kinds: Sequence[KindSpec], workspaces
 
     A folder in which an export broke off says so until the next one is through.
 
+    :param tree: an object without a lock keeps the one that it has in the folder.
     :param workspaces: those that were exported; files of others stay.
     """
     before = folder.read()
-    earlier = _earlier(folder, before, kinds, tree.remote)
-    kept = Tree(tree.remote, {key: _with_references(one, earlier) for key, one in tree.objects.items()}, tree.locks)
+    earlier, read = _earlier(folder, before, kinds, tree.remote)
     others = earlier.objects.keys() - earlier.within(workspaces).objects.keys()
-    whole = Tree(
-        tree.remote,
-        {**{key: earlier.objects[key] for key in others}, **kept.objects},
-        {**{key: lock for key, lock in earlier.locks.items() if key in others}, **kept.locks},
-    )
-    wanted = files_of(whole, kinds)
+    objects = {
+        **{key: earlier.objects[key] for key in others},
+        **{key: _with_references(one, earlier) for key, one in tree.objects.items()},
+    }
+    locks = {**{key: lock for key, lock in earlier.locks.items() if key in objects}, **tree.locks}
+    wanted = files_of(Tree(tree.remote, objects, locks), kinds)
     changed = [path for path, content in wanted.items() if before.get(path) != content]
-    stale = [path for path in files_of(earlier, kinds) if path in before and path not in wanted]
-    if changed or stale or HEAD not in before:
+    stale = sorted(read - wanted.keys())
+    if changed or stale or before.get(HEAD) != _head(tree.remote, complete=True):
         folder.write(HEAD, _head(tree.remote, complete=False))
         for path in changed:
             folder.write(path, wanted[path])
@@ -130,40 +142,24 @@ def write_tree(folder: Folder, tree: Tree, kinds: Sequence[KindSpec], workspaces
     return Written(changed, stale, len(wanted) - len(changed))
 
 
-def _earlier(folder: Folder, before: Mapping[str, bytes], kinds: Sequence[KindSpec], remote: str) -> Tree:
-    if HEAD not in before:
-        if any(path.endswith(_OBJECT) for path in before):
-            raise ConfigurationError(
-                f"{folder.uri} holds YAML files and no {HEAD}: it is no folder of exported configuration.",
-                hint="export to an empty folder",
-            )
-        return Tree(remote, {})
-    return read_tree(_Unfinished(folder, before), kinds, remote)
+def locked(folder: Folder, kinds: Sequence[KindSpec], remote: str) -> set[Key]:
+    """Return the objects of a folder that have a lock; of one that is empty, none."""
+    return set(_earlier(folder, folder.read(), kinds, remote)[0].locks)
 
 
-@dataclass(frozen=True)
-class _Unfinished:
-    """A folder that is about to be written: that an export broke off in it does not matter."""
-
-    folder: Folder
-    found: Mapping[str, bytes]
-
-    @property
-    def uri(self) -> str:
-        return self.folder.uri
-
-    def read(self) -> Mapping[str, bytes]:
-        head = loaded(self.found[HEAD], HEAD)
-        return {**self.found, HEAD: dumped({**head, "complete": True})}
-
-    def read_one(self, path: str) -> bytes | None:
-        return self.read().get(path)
-
-    def write(self, path: str, content: bytes) -> None:
-        self.folder.write(path, content)
-
-    def remove(self, path: str) -> None:
-        self.folder.remove(path)
+def _earlier(
+    folder: Folder, before: Mapping[str, bytes], kinds: Sequence[KindSpec], remote: str
+) -> tuple[Tree, frozenset[str]]:
+    """Return what an earlier export left, and its paths; that one broke off does not matter."""
+    if HEAD in before:
+        _check_head(folder, before, remote, broken_off=True)
+        return _read(folder, before, kinds, remote)
+    if any(path.endswith(_OBJECT) for path in before):
+        raise ConfigurationError(
+            f"{folder.uri} holds YAML files and no {HEAD}: it is no folder of exported configuration.",
+            hint="export to an empty folder",
+        )
+    return Tree(remote, {}), frozenset()
 
 
 def _with_references(one: ConfigObject, earlier: Tree) -> ConfigObject:
@@ -209,10 +205,10 @@ def _values(document: Mapping[str, Any], spec: KindSpec, place: str) -> dict[str
             f"{place}: a {spec.name} has no {strange[0]!r}.", hint=f"it has {', '.join(spec.fields)}"
         )
     refuse_unreadable(values, place)
-    return values
+    return dict(spec.tidy(values))
 
 
-def _check_head(folder: Folder, found: Mapping[str, bytes], remote: str) -> None:
+def _check_head(folder: Folder, found: Mapping[str, bytes], remote: str, *, broken_off: bool = False) -> None:
     if HEAD not in found:
         raise ConfigurationError(
             f"{folder.uri} has no {HEAD}: it is no folder of exported configuration.",
@@ -229,7 +225,7 @@ def _check_head(folder: Folder, found: Mapping[str, bytes], remote: str) -> None
             f"{place}: the files are of {head.get('remote')!r}, and the connection leads to {remote}.",
             hint="name the folder of this remote, or its connection",
         )
-    if head.get("complete") is not True:
+    if head.get("complete") is not True and not broken_off:
         raise ConfigurationError(
             f"{folder.uri}: an export into this folder broke off.", hint="run the export again, to its end"
         )
@@ -260,7 +256,3 @@ def slug(name: str) -> str:
 
 def _hash(key: Key) -> str:
     return hashlib.sha256("\0".join(key.to_json()).encode()).hexdigest()[:6]
-
-
-def _is_inside(path: str, folders: set[str]) -> bool:
-    return any(path.startswith(folder) for folder in folders)

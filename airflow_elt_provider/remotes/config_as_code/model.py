@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -53,7 +53,9 @@ class KindSpec:
     :param fixed: those that the server cannot change once the object is there.
     :param late: those that are set after the object was created.
     :param partial: those of which the file may hold a part: what it leaves out stays as it is on the server.
+    :param hints: those that only help to make an object: another server's may differ, so they are not compared.
     :param references: those that name another object of the same workspace (or of the account), and its kind.
+    :param tidy: puts the values of a file in the order in which the server's are; it raises nothing.
     :param attachments: whether a folder of files belongs to each object.
     :param deletable: whether the API can delete one.
     """
@@ -65,7 +67,9 @@ class KindSpec:
     fixed: frozenset[str] = frozenset()
     late: frozenset[str] = frozenset()
     partial: frozenset[str] = frozenset()
+    hints: frozenset[str] = frozenset()
     references: Mapping[str, str] = field(default_factory=dict)
+    tidy: Callable[[Values], Values] = dict
     attachments: bool = False
     deletable: bool = True
 
@@ -156,11 +160,18 @@ def unique_names(named: Iterable[tuple[str, str]]) -> dict[str, str]:
     >>> unique_names([("7d9c1a2b-33", "shop"), ("0e11f2a3-44", "shop"), ("5", "crm")])
     {'7d9c1a2b-33': 'shop [7d9c1a2b]', '0e11f2a3-44': 'shop [0e11f2a3]', '5': 'crm'}
 
+    Where ids begin alike too, the name has the whole of its id.
+
     :param named: ids and names.
     """
     pairs = list(named)
     counts = Counter(name for _, name in pairs)
-    return {id_: name if counts[name] == 1 else f"{name} [{id_[:_SHORT]}]" for id_, name in pairs}
+    short = {id_: f"{name} [{id_[:_SHORT]}]" for id_, name in pairs}
+    alike = Counter(short.values())
+    return {
+        id_: name if counts[name] == 1 else short[id_] if alike[short[id_]] == 1 else f"{name} [{id_}]"
+        for id_, name in pairs
+    }
 
 
 def joined(*parts: str | None) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final
 
-from airflow_elt_provider.errors import ConfigurationError
+from airflow_elt_provider.errors import ConfigurationError, TransientError
 from airflow_elt_provider.remotes.config_as_code.server import ConfigServer
 from airflow_elt_provider.remotes.flow import Flow, arun
 from airflow_elt_provider.remotes.model import Remote
@@ -15,9 +15,9 @@ from airflow_elt_provider.remotes.settings import RemoteSettings
 from airflow_elt_provider.remotes.transports import HttpxTransport, tls_context
 
 _SERVERS: Final = {
-    "airbyte": ("airbyte", "AirbyteConfiguration"),
-    "fivetran": ("fivetran", "FivetranConfiguration"),
-    "digdag": ("digdag", "DigdagConfiguration"),
+    "airbyte": ("airbyte.configuration", "AirbyteConfiguration"),
+    "fivetran": ("fivetran.configuration", "FivetranConfiguration"),
+    "digdag": ("digdag.configuration", "DigdagConfiguration"),
 }
 
 
@@ -33,15 +33,45 @@ def config_server(remote: Remote) -> ConfigServer:
     return made
 
 
-def driver(settings: RemoteSettings) -> Callable[[Flow[Any]], Any]:
-    """Return what drives flows of this server from a thread without an event loop, many requests at once."""
-    tls = tls_context(settings)
+class Driver:
+    """Drives flows of one server from a thread without an event loop, many requests at once; may be stopped."""
 
-    async def driven(flow: Flow[Any]) -> Any:
-        transport = HttpxTransport(settings, tls)
+    def __init__(self, settings: RemoteSettings) -> None:
+        self._settings, self._tls = settings, tls_context(settings)
+        self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
+        self._stopped = False
+
+    def __call__(self, flow: Flow[Any]) -> Any:
+        """Drive a flow to its end and return its outcome.
+
+        :raises TransientError: when it was stopped; the last request may have arrived.
+        """
+        return asyncio.run(self._driven(flow))
+
+    def stop(self) -> None:
+        """End what is driven now, and drive nothing more; from any thread, as often as one likes."""
+        self._stopped = True
+        if running := self._running:
+            with suppress(RuntimeError):  # the loop has closed meanwhile
+                running[0].call_soon_threadsafe(running[1].cancel)
+
+    async def _driven(self, flow: Flow[Any]) -> Any:
+        task = asyncio.current_task()
+        self._running = (asyncio.get_running_loop(), task) if task else None
+        transport = HttpxTransport(self._settings, self._tls)
         try:
+            if self._stopped and task:
+                task.cancel()
             return await arun(flow, transport)
+        except asyncio.CancelledError:
+            if not self._stopped:
+                raise
+            raise TransientError("The conversation was told to stop.") from None
         finally:
+            self._running = None
             await transport.aclose()
 
-    return lambda flow: asyncio.run(driven(flow))
+
+def driver(settings: RemoteSettings) -> Driver:
+    """Return what drives flows of this server."""
+    return Driver(settings)

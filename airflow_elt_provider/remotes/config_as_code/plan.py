@@ -93,6 +93,16 @@ class Plan:
         """Whether there is nothing to do."""
         return not self.changes and not self.problems
 
+    def written(self) -> list[ConfigObject]:
+        """Return what is sent: what is to be made, and of what is to be changed the fields that are."""
+        found: list[ConfigObject] = []
+        for one in self.changes:
+            fields = None if one.action == "create" else {change.top for change in one.fields}
+            values = {name: value for name, value in (one.wanted or {}).items() if fields is None or name in fields}
+            if one.action != "delete":
+                found.append(ConfigObject(one.key, values))
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """Return it as a plan file, and as ``--json`` shows it."""
         return {
@@ -200,10 +210,12 @@ def _problems(
             yield from _cannot_update(one, spec)
         if one.action != "delete":
             yield from _missing_references(one, spec, there, server)
-    for key in sorted(there - files.objects.keys()):
-        for name, referred in _references(server.objects[key].values, specs[key.kind], key):
-            if referred[0] in deleted:
-                yield f"{referred[0]} cannot be deleted: {name} of {key}, which stays, refers to it."
+    for key in sorted(there):
+        both = [tree.objects[key].values for tree in (server, files) if key in tree.objects]
+        values = {name: value for one in both for name, value in one.items()}
+        for name, referred in _references(values, specs[key.kind], key):
+            for gone in deleted & set(referred):
+                yield f"{gone} cannot be deleted: {name} of {key}, which stays, refers to it."
 
 
 def _cannot_create(one: PlannedChange, spec: KindSpec, server: Tree) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from airflow_elt_provider.remotes.config_as_code.model import ConfigObject, Key, KindSpec, Tell, Tree
 from airflow_elt_provider.remotes.config_as_code.schema_lock import Drift, SchemaLock
@@ -38,8 +38,8 @@ class ConfigServer(Protocol):
     def read(self, workspaces: Sequence[str] | None, tell: Tell) -> Flow[Tree]:
         """Return all objects, without locks.
 
-        :param workspaces: names; None: all that the credentials see.
-        :raises ConfigurationError: for a workspace that there is not.
+        :param workspaces: names; None: all that the credentials see. One that there is not is empty, and the log says
+            so: a restore makes it.
         """
 
     def reread(self, key: Key) -> Flow[ConfigObject | None]:
@@ -86,6 +86,17 @@ class ConfigServer(Protocol):
 
     def accept(self, connection_id: str, found: Discovered, drifts: Sequence[Drift]) -> Flow[None]:
         """Change the connection so that it syncs what these differences say."""
+
+
+@runtime_checkable
+class Objecting(Protocol):
+    """A server some of whose values cannot be written, as can be told before anything is sent."""
+
+    def objections(self, wanted: Sequence[ConfigObject]) -> Flow[Sequence[str]]:
+        """Return what cannot be written, each with its remedy.
+
+        :param wanted: what is to be made, whole; of what is to be changed, the top-level fields that differ.
+        """
 
 
 def spec_of(server: ConfigServer | type[ConfigServer], kind: str) -> KindSpec:

@@ -5,24 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.remotes.config_as_code.apply import Application, Applied, ApplyOptions
 from airflow_elt_provider.remotes.config_as_code.changes import DiffResult, diff
-from airflow_elt_provider.remotes.config_as_code.files import Written, read_tree, write_tree
+from airflow_elt_provider.remotes.config_as_code.files import Written, locked, read_tree, write_tree
 from airflow_elt_provider.remotes.config_as_code.folders import Folder
 from airflow_elt_provider.remotes.config_as_code.model import ConfigObject, Key, Tell, Tree, silent
 from airflow_elt_provider.remotes.config_as_code.plan import Plan, PlanOptions, make_plan
 from airflow_elt_provider.remotes.config_as_code.schema_lock import SchemaLock
 from airflow_elt_provider.remotes.config_as_code.secret_values import Lookup
-from airflow_elt_provider.remotes.config_as_code.server import ConfigServer
+from airflow_elt_provider.remotes.config_as_code.server import ConfigServer, Objecting
 from airflow_elt_provider.remotes.flow import Flow
 from airflow_elt_provider.remotes.patience import patiently
 
 log = logging.getLogger(__name__)
 
 Drive = Callable[[Flow[Any]], Any]
+Schemas = Literal["new", "all", "none"]
 _TOLERANCE: Final = 300.0
 
 
@@ -64,16 +65,17 @@ class ConfigWork:
     tell: Tell = silent
     _files: Tree | None = field(default=None, init=False, repr=False)
 
-    def export(self, *, schemas: bool = True) -> Exported:
+    def export(self, *, schemas: Schemas = "new") -> Exported:
         """Write the server's configuration to the folder.
 
-        :param schemas: whether lock files are written too.
+        :param schemas: ``new`` writes lock files where there are none: what was accepted once is held against the
+            source until somebody accepts another; ``all`` accepts every schema as the server has it now; ``none``
+            writes no lock.
         """
         tree = self._read(self.workspaces)
-        if schemas:
-            tree = replace(tree, locks=self._schemas(sorted(tree.objects)))
-        elif self.folder.read():
-            tree = replace(tree, locks={key: lock for key, lock in self._kept_locks().items() if key in tree.objects})
+        if schemas != "none":
+            has = locked(self.folder, self.server.kinds, self.server.remote) if schemas == "new" else set()
+            tree = replace(tree, locks=self._schemas(sorted(tree.objects.keys() - has)))
         return Exported(tree, write_tree(self.folder, tree, self.server.kinds, self.workspaces))
 
     def diff(self, *, schemas: bool = False) -> DiffResult:
@@ -90,7 +92,8 @@ class ConfigWork:
     def plan(self, options: PlanOptions = PlanOptions()) -> Plan:  # noqa: B008 - frozen
         """Return what has to change on the server so that it is as the files say; changes nothing."""
         files = self.files()
-        return make_plan(files, self._read(self._scope(files)), self.server.kinds, self.address, options)
+        plan = make_plan(files, self._read(self._scope(files)), self.server.kinds, self.address, options)
+        return replace(plan, problems=[*plan.problems, *self._objections(plan)])
 
     def apply(self, plan: Plan, lookup: Lookup, options: ApplyOptions = ApplyOptions()) -> Applied:  # noqa: B008 - frozen
         """Carry a plan out.
@@ -121,6 +124,17 @@ class ConfigWork:
         """Take these for what the folder says."""
         self._files = files
 
+    def _objections(self, plan: Plan) -> Sequence[str]:
+        server = self.server
+        if not isinstance(server, Objecting):
+            return ()
+
+        def asking() -> Flow[Sequence[str]]:
+            return server.objections(plan.written())
+
+        said: Sequence[str] = self.drive(patiently(asking, _TOLERANCE, server.remote))
+        return said
+
     def _scope(self, files: Tree) -> list[str]:
         return sorted({key.workspace for key in files.objects if key.workspace} | {*(self.workspaces or ())})
 
@@ -138,9 +152,6 @@ class ConfigWork:
         locks: Mapping[Key, SchemaLock] = self.drive(patiently(reading, _TOLERANCE, self.server.remote))
         return locks
 
-    def _kept_locks(self) -> Mapping[Key, SchemaLock]:
-        return read_tree(self.folder, self.server.kinds, self.server.remote).locks
-
     def _specs(self) -> dict[str, Any]:
         return {spec.name: spec for spec in self.server.kinds}
 
@@ -155,6 +166,7 @@ def restored(work: ConfigWork, moves: Mapping[str, str], *, disabled: bool) -> T
     if disabled:
         tree = replace(tree, objects={key: work.server.switched_off(one) for key, one in tree.objects.items()})
     work.use(tree)
+    work.workspaces = None  # they were the old names; those of the tree are meant
     return tree
 
 

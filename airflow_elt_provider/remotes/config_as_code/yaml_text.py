@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,6 +11,8 @@ import yaml
 from airflow_elt_provider.errors import ConfigurationError
 
 _WIDTH: Final = 110
+_BREAKS: Final = re.compile("[\r\x85\u2028\u2029]")
+"""What YAML 1.1 takes for the end of a line, besides the line feed: read back it would be a blank."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -21,7 +24,11 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in value and not any(line != line.rstrip() for line in value.split("\n")) else None
+    style = None
+    if _BREAKS.search(value):
+        style = '"'
+    elif "\n" in value and not any(line != line.rstrip() for line in value.split("\n")):
+        style = "|"
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
