@@ -31,7 +31,7 @@ class PublicApi:
 
     def __init__(self, session: Session, prefix: str) -> None:
         self._session = session
-        self._prefix = prefix
+        self.prefix = prefix
         self._window = Window(self._page, self.job, self.jobs)
 
     def connection(self, connection_id: str) -> Flow[JsonObject]:
@@ -54,7 +54,7 @@ class PublicApi:
 
     def start(self, connection_id: str) -> Flow[Job | Conflict]:
         request = Request(
-            "POST", f"{self._prefix}/jobs", body={"connectionId": connection_id, "jobType": "sync"},
+            "POST", f"{self.prefix}/jobs", body={"connectionId": connection_id, "jobType": "sync"},
             timeout=START_SECONDS,
         )  # fmt: skip
         answer = yield from self._session.ask(request)
@@ -78,7 +78,7 @@ class PublicApi:
         raise unexpected(answer)
 
     def cancel(self, job_id: str) -> Flow[None]:
-        answer = yield from self._session.ask(Request("DELETE", f"{self._prefix}/jobs/{segment(job_id)}"))
+        answer = yield from self._session.ask(Request("DELETE", f"{self.prefix}/jobs/{segment(job_id)}"))
         if answer.status not in {_OK, 204, _NOT_FOUND, _CONFLICT}:
             raise unexpected(answer)
 
@@ -105,7 +105,7 @@ class PublicApi:
         return each(answer.listed("data"), public_job, "Airbyte")
 
     def _get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Flow[Answer]:
-        return (yield from self._session.ask(Request("GET", self._prefix + path, query)))
+        return (yield from self._session.ask(Request("GET", self.prefix + path, query)))
 
 
 def _utc(value: datetime) -> str:

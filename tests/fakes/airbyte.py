@@ -18,10 +18,14 @@ from tests.fakes.airbyte_auth import CONFIG, PUBLIC, TOKEN_PATHS, Doorkeeper, Wa
 from tests.fakes.airbyte_config import ConfigApi, Version
 from tests.fakes.airbyte_public import PublicApi
 from tests.fakes.airbyte_state import AirbyteState
-from tests.fakes.http_fake import FakeServer, Handler, answer
+from tests.fakes.http_fake import FakeServer, Fault, Handler, answer
 from tests.fakes.serving import serve
 
 STATS = "/_stats"
+WRITES = (
+    "POST|PATCH|PUT|DELETE",
+    r"^/api/public/v1/(workspaces|sources|destinations|connections)\b|^/api/v1/\w+/(create|update|delete)$",
+)
 INDEX = (
     '<!DOCTYPE html><html lang="en"><head><title>Airbyte</title></head>'
     '<body><noscript>You need to enable JavaScript to run this app.</noscript><div id="root"></div></body></html>'
@@ -69,6 +73,13 @@ class FakeAirbyte(AirbyteState, FakeServer):
     def refused(self) -> int:
         """How many requests were refused for want of a good credential."""
         return self.doorkeeper.refused
+
+    def disturb_write(self, number: int, **fault: Any) -> Fault:
+        """Let something happen to one write of configuration: 0 is the next, whichever API it goes to.
+
+        Unless told otherwise (see Fault), the answer is lost after the write has happened.
+        """
+        return self.inject(Fault(*WRITES, **{"when": "after", "then": "cut", "skip": number, **fault}))
 
     def revoke_tokens(self) -> None:
         """Refuse every token made so far."""

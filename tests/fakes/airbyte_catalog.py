@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.fakes.airbyte_objects import Stream
+from tests.fakes.airbyte_words import SYNC_MODES
 
 
 def catalog(streams: Sequence[Stream], selections: Mapping[tuple[str | None, str], Any]) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def definition(stream: Stream) -> dict[str, Any]:
     body = {
         "name": stream.name,
         "jsonSchema": {"type": "object", "properties": fields},
-        "supportedSyncModes": ["full_refresh", "incremental"] if stream.cursor else ["full_refresh"],
+        "supportedSyncModes": supported_modes(stream),
         "sourceDefinedCursor": stream.cursor is not None,
         "defaultCursorField": [stream.cursor] if stream.cursor else [],
         "sourceDefinedPrimaryKey": [[column] for column in stream.primary_key],
@@ -32,11 +33,14 @@ def definition(stream: Stream) -> dict[str, Any]:
     return body if stream.namespace is None else {**body, "namespace": stream.namespace}
 
 
+def supported_modes(stream: Stream) -> list[str]:
+    """Return the source's sync modes."""
+    return ["full_refresh", "incremental"] if stream.cursor or stream.incremental else ["full_refresh"]
+
+
 def configuration(stream: Stream) -> dict[str, Any]:
     """Return an AirbyteStreamConfiguration; here the sync mode is in two words where the public API has one."""
-    mode, _, write = stream.sync_mode.rpartition("_")
-    if stream.sync_mode == "incremental_deduped_history":
-        mode, write = "incremental", "append_dedup"
+    mode, write = SYNC_MODES[stream.sync_mode]
     return {
         "syncMode": mode,
         "destinationSyncMode": write,

@@ -9,9 +9,14 @@ from typing import Any, Literal
 
 from aiohttp import web
 
+from tests.fakes.airbyte_config_actors import ActorCalls
+from tests.fakes.airbyte_config_connections import ConnectionCalls
 from tests.fakes.airbyte_config_objects import ObjectCalls
+from tests.fakes.airbyte_config_operations import OperationCalls
 from tests.fakes.airbyte_config_shapes import (
+    IllegalArgumentError,
     InvalidInputError,
+    UnfitError,
     attempt_info,
     failure,
     invalid,
@@ -30,6 +35,10 @@ from tests.fakes.http_fake import answer
 
 Version = Literal["0.40", "current"]
 Answer = Callable[[Mapping[str, Any]], Any]
+REFUSALS = (
+    InvalidInputError, IllegalArgumentError, UnfitError, UnknownIdError, AlreadyRunningError, NotRunningError,
+    NotActiveError,
+)  # fmt: skip
 EVERY_KIND = frozenset({"sync", "reset_connection"})
 
 
@@ -56,6 +65,9 @@ class ConfigApi:
             "/jobs/list": self._list,
             "/jobs/cancel": self._cancel,
             **ObjectCalls(self._state).calls(),
+            **ActorCalls(self._state).calls(),
+            **ConnectionCalls(self._state, old=self._version == "0.40").calls(),
+            **OperationCalls(self._state).calls(),
         }
         if self._version == "current":
             served |= {
@@ -69,20 +81,10 @@ class ConfigApi:
     def answered(self, call: Answer, _request: web.Request, body: bytes) -> web.Response:
         """Answer a call, or refuse it in this API's shape."""
         try:
-            return answer(call(_json(body)))
-        except InvalidInputError as error:
-            return answer(invalid(error), 422)
-        except UnknownIdError as error:
-            return answer(not_found(error), 404)
-        except AlreadyRunningError as error:
-            text = f"A sync is already running for: {error}"
-            return answer(failure(text, "io.airbyte.server.errors.ValueConflictKnownException"), 409)
-        except NotRunningError:
-            text = "Job is not currently running"
-            return answer(failure(text, "io.airbyte.server.errors.ValueConflictKnownException"), 409)
-        except NotActiveError:
-            text = "Internal Server Error: Can only sync an active connection"
-            return answer(failure(text, "java.lang.IllegalStateException"), 500)
+            told = call(_json(body))
+        except REFUSALS as error:
+            return _refusal(error)
+        return web.Response(status=204) if told is None else answer(told)
 
     # --- one job ---
 
@@ -166,6 +168,30 @@ class ConfigApi:
             body |= {"failureReason": causes[-1]} if causes else {}
         good = next((job for job in reversed(ended) if job.status == "succeeded"), None)
         return {**body, "lastSuccessfulSync": int(good.updated)} if good else body
+
+
+def _refusal(error: Exception) -> web.Response:
+    """Answer as this API refuses: what it did not foresee is its own error."""
+    if isinstance(error, InvalidInputError):
+        return answer(invalid(error), 422)
+    if isinstance(error, UnknownIdError):
+        return answer(not_found(error), 404)
+    text, kind, status = _cause(error)
+    return answer(failure(text, kind), status)
+
+
+def _cause(error: Exception) -> tuple[str, str, int]:
+    conflict = "io.airbyte.server.errors.ValueConflictKnownException"
+    if isinstance(error, AlreadyRunningError):
+        return f"A sync is already running for: {error}", conflict, 409
+    if isinstance(error, NotRunningError):
+        return "Job is not currently running", conflict, 409
+    if isinstance(error, UnfitError):
+        text = f"The provided configuration does not fulfill the specification. Errors: {error}"
+        return text, "io.airbyte.server.errors.BadObjectSchemaKnownException", 422
+    if isinstance(error, IllegalArgumentError):
+        return f"Internal Server Error: {error}", "java.lang.IllegalArgumentException", 500
+    return "Internal Server Error: Can only sync an active connection", "java.lang.IllegalStateException", 500
 
 
 def _sync_status(connection: Any, ended: list[Job]) -> str:

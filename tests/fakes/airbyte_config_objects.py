@@ -1,20 +1,18 @@
-"""The configuration API's calls about connections, sources, destinations and workspaces."""
+"""The configuration API's calls about workspaces, connectors and what a source has."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from tests.fakes.airbyte_catalog import catalog, difference
-from tests.fakes.airbyte_config_shapes import InvalidInputError, needed
-from tests.fakes.airbyte_objects import CONNECTION_WORDS, Connection, Source, Stream
+from tests.fakes.airbyte_config_shapes import needed, text
+from tests.fakes.airbyte_connectors import Connector, Role
+from tests.fakes.airbyte_jobs import failure
+from tests.fakes.airbyte_objects import DiscoveryFailedError, Source, UnknownIdError
 from tests.fakes.airbyte_state import AirbyteState
-
-CHANGEABLE = (
-    "namespaceDefinition", "namespaceFormat", "prefix", "schedule", "scheduleType", "scheduleData", "operationIds",
-    "resourceRequirements", "geography", "notifySchemaChanges", "nonBreakingChangesPreference", "sourceCatalogId",
-)  # fmt: skip
 
 
 class ObjectCalls:
@@ -28,64 +26,47 @@ class ObjectCalls:
     def calls(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
         """Return what is served, by path."""
         known = self._catalogue
-        return {
-            "/connections/get": self._connection,
-            "/connections/list": lambda asked: {"connections": self._of(asked, known.connections, connection_read)},
-            "/connections/list_all": lambda asked: {"connections": self._of(asked, known.connections, connection_read)},
-            "/connections/update": self._update,
-            "/sources/list": lambda asked: {"sources": self._of(asked, known.sources, source_read)},
-            "/sources/get": lambda asked: source_read(known.source(needed(asked, "sourceId", str))),
+        served: dict[str, Callable[[Mapping[str, Any]], Any]] = {
             "/sources/discover_schema": self._discover,
-            "/destinations/list": lambda asked: {"destinations": self._of(asked, known.destinations, destination_read)},
-            "/destinations/get": lambda asked: destination_read(known.destination(needed(asked, "destinationId", str))),
             "/workspaces/list": lambda _asked: {"workspaces": [workspace_read(w) for w in known.workspaces.values()]},
             "/workspaces/get": lambda asked: workspace_read(known.workspace(needed(asked, "workspaceId", str))),
+            "/workspaces/create": self._create_workspace,
         }
+        roles: tuple[Role, ...] = ("source", "destination")
+        for role in roles:
+            served |= {
+                f"/{role}_definitions/list": partial(self._definitions, role),
+                f"/{role}_definitions/list_for_workspace": partial(self._definitions_for_workspace, role),
+                f"/{role}_definitions/get": partial(self._definition, role),
+            }
+        return served
 
-    def _of(
-        self, asked: Mapping[str, Any], things: Mapping[str, Any], show: Callable[[Any], dict[str, Any]]
-    ) -> list[dict[str, Any]]:
-        workspace = self._catalogue.workspace(needed(asked, "workspaceId", str))
-        return [show(thing) for thing in things.values() if thing.workspace_id == workspace.id]
+    def _create_workspace(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        identifier = self._catalogue.add_workspace(text(asked, "name"))
+        self._state.note("workspaces/create", identifier)
+        return workspace_read(self._catalogue.workspace(identifier))
 
-    def _connection(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        return connection_read(self._state.connection(needed(asked, "connectionId", str)))
+    def _definitions(self, role: Role, _asked: Mapping[str, Any]) -> dict[str, Any]:
+        return {f"{role}Definitions": [definition_read(one) for one in self._catalogue.connectors.of(role)]}
 
-    def _update(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        connection = self._state.connection(needed(asked, "connectionId", str))
-        status = asked.get("status") or connection.status
-        if status not in CONNECTION_WORDS:
-            raise InvalidInputError("status", status, f"must be one of {sorted(CONNECTION_WORDS)}")
-        if asked.get("syncCatalog") is not None:
-            self._select(connection, asked["syncCatalog"])
-        connection.status, connection.name = status, asked.get("name") or connection.name
-        connection.settings |= {name: asked[name] for name in CHANGEABLE if name in asked}
-        return connection_read(connection)
+    def _definitions_for_workspace(self, role: Role, asked: Mapping[str, Any]) -> dict[str, Any]:
+        self._catalogue.workspace(needed(asked, "workspaceId", str))
+        return self._definitions(role, asked)
 
-    def _select(self, connection: Connection, wanted: Mapping[str, Any]) -> None:
-        chosen = [item for item in wanted.get("streams", ()) if item.get("config", {}).get("selected", True)]
-        connection.streams = [_stream(item["stream"]) for item in chosen]
-        connection.selections = {
-            stream.key: dict(item.get("config", {})) for stream, item in zip(connection.streams, chosen, strict=True)
-        }
+    def _definition(self, role: Role, asked: Mapping[str, Any]) -> dict[str, Any]:
+        definition = needed(asked, f"{role}DefinitionId", str)
+        known = self._catalogue.connectors.defined(role, definition)
+        if known is None:
+            raise UnknownIdError(f"{role}_definition", definition)
+        return definition_read(known)
 
     def _discover(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         source = self._catalogue.source(needed(asked, "sourceId", str))
-        streams = source.discover(fresh=asked.get("disable_cache") is True)
-        now = int(self._state.now())
-        body: dict[str, Any] = {
-            "catalog": catalog(streams, {}),
-            "catalogId": _catalog_id(source),
-            "jobInfo": {
-                "id": str(uuid.uuid4()),
-                "configType": "discover_schema",
-                "configId": source.id,
-                "createdAt": now,
-                "endedAt": now,
-                "succeeded": True,
-                "logs": {"logLines": []},
-            },
-        }
+        try:
+            streams = source.discover(fresh=asked.get("disable_cache") is True)
+        except DiscoveryFailedError as error:
+            return {"jobInfo": self._job(source, error)}
+        body = {"catalog": catalog(streams, {}), "catalogId": _catalog_id(source), "jobInfo": self._job(source)}
         if asked.get("connectionId"):
             connection = self._state.connection(needed(asked, "connectionId", str))
             transforms, breaking = difference(connection.streams, streams)
@@ -93,36 +74,19 @@ class ObjectCalls:
             body |= {"breakingChange": breaking, "connectionStatus": connection.status}
         return body
 
-
-def connection_read(connection: Connection) -> dict[str, Any]:
-    """Return a ConnectionRead: with the JSON schemas, which the public API does not show."""
-    return {
-        "connectionId": connection.id,
-        "name": connection.name,
-        "namespaceDefinition": "destination",
-        "prefix": "",
-        "operationIds": [],
-        "scheduleType": "manual",
-        "geography": "auto",
-        "breakingChange": False,
-        "notifySchemaChanges": True,
-        "nonBreakingChangesPreference": "ignore",
-        **connection.settings,
-        "sourceId": connection.source_id,
-        "destinationId": connection.destination_id,
-        "syncCatalog": catalog(connection.streams, connection.selections),
-        "status": connection.status,
-    }
-
-
-def source_read(source: Source) -> dict[str, Any]:
-    """Return a SourceRead."""
-    return _actor(source, "source", "Postgres")
-
-
-def destination_read(destination: Any) -> dict[str, Any]:
-    """Return a DestinationRead."""
-    return _actor(destination, "destination", "BigQuery")
+    def _job(self, source: Source, error: Exception | None = None) -> dict[str, Any]:
+        """Return the job of a discovery: where it failed the answer is a 200 all the same."""
+        now = self._state.now()
+        job = {
+            "id": str(uuid.uuid4()),
+            "configType": "discover_schema",
+            "configId": source.id,
+            "createdAt": int(now),
+            "endedAt": int(now),
+            "succeeded": error is None,
+            "logs": {"logLines": []},
+        }
+        return {**job, "failureReason": failure(now, str(error), "config_error")} if error else job
 
 
 def workspace_read(workspace: Any) -> dict[str, Any]:
@@ -139,27 +103,17 @@ def workspace_read(workspace: Any) -> dict[str, Any]:
     }
 
 
-def _actor(actor: Any, role: str, kind: str) -> dict[str, Any]:
+def definition_read(connector: Connector) -> dict[str, Any]:
+    """Return a SourceDefinitionRead or a DestinationDefinitionRead."""
     return {
-        f"{role}Id": actor.id,
-        f"{role}DefinitionId": str(uuid.uuid5(uuid.NAMESPACE_DNS, kind.lower())),
-        "workspaceId": actor.workspace_id,
-        "connectionConfiguration": {"host": "db.example", "password": "**********"},
-        "name": actor.name,
-        f"{role}Name": kind,
+        f"{connector.role}DefinitionId": connector.definition,
+        "name": connector.title,
+        "dockerRepository": connector.repository,
+        "dockerImageTag": connector.tag,
+        "documentationUrl": f"https://docs.example/{connector.role}s/{connector.name}",
+        "releaseStage": "custom" if connector.custom else "generally_available",
     }
 
 
 def _catalog_id(source: Source) -> str:
     return str(uuid.uuid5(uuid.UUID(source.id), repr(source.cached)))
-
-
-def _stream(described: Mapping[str, Any]) -> Stream:
-    cursor = described.get("defaultCursorField") or [None]
-    return Stream(
-        name=described["name"],
-        namespace=described.get("namespace"),
-        fields=described.get("jsonSchema", {}).get("properties", {}),
-        primary_key=[path[0] for path in described.get("sourceDefinedPrimaryKey") or ()],
-        cursor=cursor[0],
-    )

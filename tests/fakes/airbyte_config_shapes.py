@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,9 @@ CONFIGURATIONS = {
     "source": "SOURCE_CONNECTION",
     "destination": "DESTINATION_CONNECTION",
     "workspace": "STANDARD_WORKSPACE",
+    "operation": "STANDARD_SYNC_OPERATION",
+    "source_definition": "STANDARD_SOURCE_DEFINITION",
+    "destination_definition": "STANDARD_DESTINATION_DEFINITION",
 }
 
 
@@ -25,6 +28,14 @@ class InvalidInputError(Exception):
         """Say what is wrong with which value."""
         super().__init__(message)
         self.name, self.value, self.message = name, value, message
+
+
+class IllegalArgumentError(Exception):
+    """A request that the server only understands to be wrong when it is half through: it calls that its own error."""
+
+
+class UnfitError(Exception):
+    """A configuration, a schedule or a catalogue that does not fulfill its specification."""
 
 
 def job_read(job: Job) -> dict[str, Any]:
@@ -109,6 +120,29 @@ def needed(asked: Mapping[str, Any], name: str, kind: type) -> Any:
         return int(value) if kind is int else str(uuid.UUID(str(value)))
     except (TypeError, ValueError):
         raise InvalidInputError(name, value, f"must be a {'number' if kind is int else 'UUID'}") from None
+
+
+def text(asked: Mapping[str, Any], name: str) -> str:
+    """Return a text that must be there."""
+    value = asked.get(name)
+    if not isinstance(value, str) or not value:
+        raise InvalidInputError(name, value, "must not be null")
+    return value
+
+
+def mapping(asked: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return an object that must be there."""
+    value = asked.get(name)
+    if not isinstance(value, Mapping):
+        raise InvalidInputError(name, value, "must not be null")
+    return value
+
+
+def one_of(name: str, value: Any, known: Collection[str]) -> str:
+    """Return a word that must be one of these."""
+    if value not in known:
+        raise InvalidInputError(name, value, f"must be one of {sorted(known)}")
+    return str(value)
 
 
 def words(asked: Mapping[str, Any], name: str, *, required: bool = False) -> frozenset[str]:

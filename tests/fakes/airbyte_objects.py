@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from tests.fakes.airbyte_connectors import Connector, Connectors, Role
+
 Thing = TypeVar("Thing")
 FULL_REFRESH = "full_refresh_overwrite"
 CONNECTION_WORDS = frozenset({"active", "inactive", "deprecated", "locked"})
@@ -23,9 +25,17 @@ class UnknownIdError(LookupError):
         self.id = str(identifier)
 
 
+class DiscoveryFailedError(Exception):
+    """A source cannot be read; the text is the connector's."""
+
+
 @dataclass(frozen=True)
 class Stream:
-    """A stream of a source; `fields` maps each field to its JSON schema."""
+    """A stream of a source; `fields` maps each field to its JSON schema.
+
+    `cursor` and `primary_key` are those that the source itself defines; with `incremental` and no cursor the user has
+    to choose one.
+    """
 
     name: str
     namespace: str | None = None
@@ -33,6 +43,7 @@ class Stream:
     primary_key: Sequence[str] = ()
     cursor: str | None = None
     sync_mode: str = FULL_REFRESH
+    incremental: bool = False
 
     @staticmethod
     def of(given: Stream | Mapping[str, Any] | str) -> Stream:
@@ -48,33 +59,57 @@ class Stream:
 
 
 @dataclass
-class Source:
-    """A source: what it really has, and what the server last discovered."""
+class Actor:
+    """A source or a destination; `configuration` has the secrets."""
 
     id: str
     name: str
     workspace_id: str
-    streams: list[Stream]
-    cached: list[Stream]
     created: float
+    connector: Connector
+    configuration: dict[str, Any]
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """Its configuration as everybody may see it."""
+        return self.connector.masked(self.configuration)
+
+
+@dataclass
+class Source(Actor):
+    """A source: what it really has, and what the server last discovered (None: nothing yet).
+
+    `broken` is what the connector says where it can read nothing.
+    """
+
+    streams: list[Stream] = field(default_factory=list)
+    cached: list[Stream] | None = None
     discoveries: int = 0
+    broken: str = ""
 
     def discover(self, *, fresh: bool) -> list[Stream]:
         """Return the streams; unless `fresh`, those of the last discovery."""
-        if fresh:
+        if fresh or self.cached is None:
             self.discoveries += 1
+            if self.broken:
+                raise DiscoveryFailedError(self.broken)
             self.cached = list(self.streams)
         return self.cached
 
 
 @dataclass
-class Destination:
+class Destination(Actor):
     """A destination."""
+
+
+@dataclass
+class Operation:
+    """What happens after a sync: normalization, dbt or a webhook."""
 
     id: str
     name: str
     workspace_id: str
-    created: float
+    configuration: dict[str, Any]
 
 
 @dataclass
@@ -87,7 +122,11 @@ class Workspace:
 
 @dataclass
 class Connection:
-    """A connection; `streams` are the selected ones, `settings` what both APIs pass through unread."""
+    """A connection; `streams` are the selected ones.
+
+    `selections` replace parts of the streams' configurations; they and `settings` are in the words of the
+    configuration API.
+    """
 
     id: str
     name: str
@@ -108,32 +147,60 @@ class Catalogue:
 
     def __init__(self) -> None:
         """Start with one workspace, as an installation does."""
+        self.connectors = Connectors()
         self.workspaces: dict[str, Workspace] = {}
         self.sources: dict[str, Source] = {}
         self.destinations: dict[str, Destination] = {}
         self.connections: dict[str, Connection] = {}
+        self.operations: dict[str, Operation] = {}
         self.workspace_id = self.add_workspace("Default Workspace")
 
     def add_workspace(self, name: str) -> str:
         """Add a workspace and return its id."""
-        workspace = Workspace(_new_id(), name)
+        workspace = Workspace(new_id(), name)
         self.workspaces[workspace.id] = workspace
         return workspace.id
 
-    def add(self, name: str, streams: Sequence[Any], status: str, workspace_id: str | None) -> Connection:
-        """Add a connection with a source and a destination of its own."""
+    def add_source(
+        self, workspace_id: str, name: str, connector: Connector, configuration: Mapping[str, Any]
+    ) -> Source:
+        """Add a source of which nothing is discovered yet."""
+        workspace = self.workspace(workspace_id)
+        source = Source(new_id(), name, workspace.id, time.time(), connector, dict(configuration))
+        self.sources[source.id] = source
+        return source
+
+    def add_destination(
+        self, workspace_id: str, name: str, connector: Connector, configuration: Mapping[str, Any]
+    ) -> Destination:
+        """Add a destination."""
+        workspace = self.workspace(workspace_id)
+        destination = Destination(new_id(), name, workspace.id, time.time(), connector, dict(configuration))
+        self.destinations[destination.id] = destination
+        return destination
+
+    def add_connection(
+        self, name: str, source: Source, destination: Destination, streams: Sequence[Stream], status: str
+    ) -> Connection:
+        """Add a connection between what is there."""
         if status not in CONNECTION_WORDS:
             raise ValueError(f"a connection is one of {sorted(CONNECTION_WORDS)}, not {status!r}")
-        workspace = workspace_id or self.workspace_id
-        now = time.time()
-        read = [Stream.of(stream) for stream in streams]
-        source = Source(_new_id(), f"{name} source", workspace, list(read), list(read), now)
-        destination = Destination(_new_id(), f"{name} destination", workspace, now)
-        connection = Connection(_new_id(), name, workspace, source.id, destination.id, read, status, now)
-        self.sources[source.id] = source
-        self.destinations[destination.id] = destination
+        connection = Connection(
+            new_id(), name, source.workspace_id, source.id, destination.id, list(streams), status, time.time()
+        )
         self.connections[connection.id] = connection
         return connection
+
+    def actor(self, role: Role, identifier: str) -> Actor:
+        """Return a source or a destination."""
+        return self.source(identifier) if role == "source" else self.destination(identifier)
+
+    def forget(self) -> None:
+        """Lose everything but the first workspace."""
+        for things in (self.sources, self.destinations, self.connections, self.operations):
+            things.clear()
+        for identifier in self.workspaces.keys() - {self.workspace_id}:
+            del self.workspaces[identifier]
 
     def workspace(self, identifier: str) -> Workspace:
         """Return a workspace."""
@@ -151,8 +218,13 @@ class Catalogue:
         """Return a connection."""
         return _found(self.connections, "connection", identifier)
 
+    def operation(self, identifier: str) -> Operation:
+        """Return an operation."""
+        return _found(self.operations, "operation", identifier)
 
-def _new_id() -> str:
+
+def new_id() -> str:
+    """Return an id that nothing has."""
     return str(uuid.uuid4())
 
 

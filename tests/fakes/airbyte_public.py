@@ -1,15 +1,14 @@
-"""The public API of the fake Airbyte, under /api/public/v1."""
+"""The public API of the fake Airbyte, under /api/public/v1: its jobs, and how it refuses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
-from urllib.parse import urlencode
+from collections.abc import Iterable
 
 from aiohttp import web
 
 from tests.fakes.airbyte_jobs import Job, Query
-from tests.fakes.airbyte_objects import CONNECTION_WORDS, Connection, Stream, UnknownIdError
+from tests.fakes.airbyte_objects import DiscoveryFailedError, UnknownIdError
+from tests.fakes.airbyte_public_objects import Call, PublicObjects, paged
 from tests.fakes.airbyte_public_reading import (
     ProblemError,
     bad_request,
@@ -23,24 +22,12 @@ from tests.fakes.airbyte_public_reading import (
     several,
     word,
 )
-from tests.fakes.airbyte_public_shapes import (
-    connection_body,
-    destination_body,
-    job_body,
-    properties,
-    source_body,
-    workspace_body,
-)
+from tests.fakes.airbyte_public_shapes import job_body
 from tests.fakes.airbyte_state import AirbyteState, AlreadyRunningError, NotActiveError, NotRunningError
 from tests.fakes.http_fake import answer
 
-Call = Callable[[web.Request, bytes], web.Response]
-ELSEWHERE = "https://airbyte.internal.example/api/public/v1"
 STATUSES = frozenset({"pending", "queued", "running", "incomplete", "failed", "succeeded", "cancelled"})
 KINDS = frozenset({"sync", "reset", "refresh", "clear"})
-CHANGEABLE = (
-    "namespaceDefinition", "namespaceFormat", "nonBreakingSchemaUpdatesBehavior", "prefix", "schedule", "tags",
-)  # fmt: skip
 
 
 class PublicApi:
@@ -54,26 +41,17 @@ class PublicApi:
     def __init__(self, state: AirbyteState) -> None:
         """Serve this state."""
         self._state = state
+        self._objects = PublicObjects(state)
 
     def calls(self) -> Iterable[tuple[str, str, Call]]:
         """Return method, path and function of everything that is served."""
-        catalogue = self._state.catalogue
         return [
             ("GET", "/health", lambda _request, _body: answer("Successful operation")),
             ("POST", "/jobs", self._create_job),
             ("GET", "/jobs", self._list_jobs),
             ("GET", "/jobs/{id}", lambda request, _body: answer(job_body(self._job(request)))),
             ("DELETE", "/jobs/{id}", self._cancel_job),
-            ("GET", "/connections", self._lister(catalogue.connections, connection_body)),
-            ("GET", "/connections/{id}", self._getter(catalogue.connection, connection_body)),
-            ("PATCH", "/connections/{id}", self._change_connection),
-            ("GET", "/streams", self._streams),
-            ("GET", "/sources", self._lister(catalogue.sources, source_body)),
-            ("GET", "/sources/{id}", self._getter(catalogue.source, source_body)),
-            ("GET", "/destinations", self._lister(catalogue.destinations, destination_body)),
-            ("GET", "/destinations/{id}", self._getter(catalogue.destination, destination_body)),
-            ("GET", "/workspaces", self._lister(catalogue.workspaces, workspace_body)),
-            ("GET", "/workspaces/{id}", self._getter(catalogue.workspace, workspace_body)),
+            *self._objects.calls(),
         ]
 
     def answered(self, call: Call, request: web.Request, body: bytes) -> web.Response:
@@ -82,6 +60,9 @@ class PublicApi:
             return call(request, body)
         except ProblemError as problem:
             return problem.response()
+        except DiscoveryFailedError as error:
+            data = {"message": f"Something went wrong in the connector. logs:{error}"}
+            return ProblemError(500, "unexpected-problem", "An unexpected problem has occurred.", data).response()
         except UnknownIdError as error:
             data = {"resourceType": error.kind, "resourceId": error.id}
             text = "The requested resource could not be found."
@@ -124,7 +105,7 @@ class PublicApi:
 
     def _list_jobs(self, request: web.Request, _body: bytes) -> web.Response:
         query = self._query(request)
-        return answer(_page([job_body(job) for job in self._state.page(query)], request, query.limit, query.offset))
+        return answer(paged([job_body(job) for job in self._state.page(query)], request, query.limit, query.offset))
 
     def _query(self, request: web.Request) -> Query:
         asked, (limit, offset) = request.query, page_limits(request)
@@ -146,62 +127,3 @@ class PublicApi:
             limit=limit,
             offset=offset,
         )
-
-    # --- objects ---
-
-    def _lister(self, things: Mapping[str, Any], show: Callable[[Any], dict[str, Any]]) -> Call:
-        def call(request: web.Request, _body: bytes) -> web.Response:
-            limit, offset = page_limits(request)
-            workspaces = several(request, "workspaceIds")
-            found = [thing for thing in things.values() if not workspaces or _workspace(thing) in workspaces]
-            return answer(_page([show(thing) for thing in found[offset : offset + limit]], request, limit, offset))
-
-        return call
-
-    def _getter(self, find: Callable[[str], Any], show: Callable[[Any], dict[str, Any]]) -> Call:
-        return lambda request, _body: answer(show(find(read_uuid(request.match_info["id"], "id"))))
-
-    def _change_connection(self, request: web.Request, body: bytes) -> web.Response:
-        asked, connection = read_json(body), self._state.connection(read_uuid(request.match_info["id"], "connectionId"))
-        status = asked.get("status") or connection.status
-        word(status, CONNECTION_WORDS, "status")
-        chosen = (asked.get("configurations") or {}).get("streams")
-        if chosen is not None:
-            self._select(connection, chosen)
-        connection.name, connection.status = asked.get("name") or connection.name, status
-        connection.settings |= {name: asked[name] for name in CHANGEABLE if name in asked}
-        return answer(connection_body(connection))
-
-    def _select(self, connection: Connection, chosen: Sequence[Mapping[str, Any]]) -> None:
-        known = {stream.key: stream for stream in self._state.catalogue.source(connection.source_id).cached}
-        keys = [_key(stream, known) for stream in chosen]
-        connection.streams = [known[key] for key in keys]
-        connection.selections = {key: dict(stream) for key, stream in zip(keys, chosen, strict=True)}
-
-    def _streams(self, request: web.Request, _body: bytes) -> web.Response:
-        source = self._state.catalogue.source(read_uuid(request.query.get("sourceId"), "sourceId"))
-        fresh = request.query.get("ignoreCache", "false").lower() == "true"
-        return answer([properties(stream) for stream in source.discover(fresh=fresh)])
-
-
-def _workspace(thing: Any) -> str:
-    return str(getattr(thing, "workspace_id", thing.id))
-
-
-def _page(data: Sequence[Any], request: web.Request, limit: int, offset: int) -> dict[str, Any]:
-    following = _elsewhere(request, limit, offset + limit) if len(data) == limit else ""
-    before = _elsewhere(request, limit, max(0, offset - limit)) if offset else ""
-    return {"previous": before, "next": following, "data": data}
-
-
-def _elsewhere(request: web.Request, limit: int, offset: int) -> str:
-    kept = [(name, value) for name, value in request.query.items() if name not in {"limit", "offset"}]
-    path = request.path.rpartition("/")[2]
-    return f"{ELSEWHERE}/{path}?{urlencode([*kept, ('limit', limit), ('offset', offset)])}"
-
-
-def _key(asked: Mapping[str, Any], known: Mapping[tuple[str | None, str], Stream]) -> tuple[str | None, str]:
-    names = [key for key in known if key[1] == asked.get("name") and asked.get("namespace", key[0]) == key[0]]
-    if not names:
-        raise bad_request(f"Invalid stream found: {asked.get('name')}")
-    return names[0]

@@ -10,6 +10,9 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.fakes.airbyte_words import BEHAVIOURS, NAMESPACES, cron_problem, without_zone
+
+_LONG = 7
 ERRORS = "https://reference.airbyte.com/reference/errors"
 
 
@@ -95,6 +98,41 @@ def read_json(body: bytes) -> dict[str, Any]:
     if not isinstance(asked, dict):
         raise bad_request("The body is not a JSON object")
     return asked
+
+
+def connection_settings(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a request says of a connection besides name, status and streams, in the configuration API's words."""
+    settings = {name: asked[name] for name in ("namespaceFormat", "prefix", "tags") if asked.get(name) is not None}
+    if asked.get("schedule") is not None:
+        settings |= _schedule(asked["schedule"])
+    if asked.get("namespaceDefinition") is not None:
+        settings["namespaceDefinition"] = _other(asked, "namespaceDefinition", NAMESPACES)
+    if asked.get("nonBreakingSchemaUpdatesBehavior") is not None:
+        behaviour = _other(asked, "nonBreakingSchemaUpdatesBehavior", BEHAVIOURS)
+        settings["nonBreakingChangesPreference"] = behaviour
+    return settings
+
+
+def _other(asked: Mapping[str, Any], name: str, words: Mapping[str, str]) -> str:
+    word(asked[name], frozenset(words), name)
+    return words[asked[name]]
+
+
+def _schedule(asked: Mapping[str, Any]) -> dict[str, Any]:
+    kind = asked.get("scheduleType")
+    if kind == "manual":
+        return {"scheduleType": kind, "scheduleData": None}
+    if kind != "cron":
+        raise bad_request(f"scheduleType must be one of ['cron', 'manual'], not {kind}")
+    if not asked.get("cronExpression"):
+        raise bad_request("Missing cron expression in the schedule.")
+    expression = without_zone(str(asked["cronExpression"]))
+    problem = cron_problem(expression)
+    if problem:
+        raise bad_request(f"The cron expression {asked['cronExpression']} is not valid. Error: {problem}.")
+    if "*" in expression.split()[:1] or (len(expression.split()) == _LONG and expression.split()[1] == "*"):
+        raise bad_request(f"The cron expression {asked['cronExpression']} is less than the one hour minimum.")
+    return {"scheduleType": kind, "scheduleData": {"cron": {"cronExpression": expression, "cronTimeZone": "UTC"}}}
 
 
 def bad_request(message: str) -> ProblemError:

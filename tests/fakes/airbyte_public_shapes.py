@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+from tests.fakes.airbyte_catalog import supported_modes
+from tests.fakes.airbyte_connectors import Connector
 from tests.fakes.airbyte_jobs import Job
-from tests.fakes.airbyte_objects import Connection, Stream
-
-CONFIGURATIONS: dict[str, dict[str, Any]] = {
-    "postgres": {"host": "db.example", "port": 5432, "database": "app", "username": "elt", "password": "**********"},
-    "bigquery": {"project_id": "project", "dataset_id": "raw", "dataset_location": "EU"},
-}
+from tests.fakes.airbyte_objects import Actor, Connection, Stream
+from tests.fakes.airbyte_public_streams import shown_streams
+from tests.fakes.airbyte_words import BEHAVIOURS, DEFAULTS, NAMESPACES, SYNC_MODES, other_word, shown_schedule
 
 
 def job_body(job: Job) -> dict[str, Any]:
@@ -33,44 +31,50 @@ def job_body(job: Job) -> dict[str, Any]:
 
 def connection_body(connection: Connection) -> dict[str, Any]:
     """Return a ConnectionResponse: the selected streams, without their schemas."""
-    streams = [
-        {
-            "name": stream.name,
-            "namespace": stream.namespace,
-            "syncMode": stream.sync_mode,
-            "cursorField": [stream.cursor] if stream.cursor else [],
-            "primaryKey": [[column] for column in stream.primary_key],
-            "selectedFields": [],
-            "mappers": [],
-            **connection.selections.get(stream.key, {}),
-        }
-        for stream in connection.streams
-    ]
-    return {
+    settings = {**DEFAULTS, **connection.settings}
+    body = {
         "connectionId": connection.id,
         "name": connection.name,
         "sourceId": connection.source_id,
         "destinationId": connection.destination_id,
         "workspaceId": connection.workspace_id,
         "status": connection.status,
-        "schedule": {"scheduleType": "manual"},
-        "nonBreakingSchemaUpdatesBehavior": "ignore",
-        "namespaceDefinition": "destination",
-        "tags": [],
+        "schedule": shown_schedule(settings),
+        "dataResidency": settings["geography"],
+        "nonBreakingSchemaUpdatesBehavior": other_word(BEHAVIOURS, settings["nonBreakingChangesPreference"]),
+        "namespaceDefinition": other_word(NAMESPACES, settings["namespaceDefinition"]),
+        "namespaceFormat": settings.get("namespaceFormat"),
+        "prefix": settings["prefix"],
+        "tags": settings.get("tags") or [],
         "createdAt": int(connection.created),
-        **connection.settings,
-        "configurations": {"streams": streams},
+        "configurations": {"streams": shown_streams(connection)},
+    }
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def actor_body(actor: Actor, *, typed: bool) -> dict[str, Any]:
+    """Return a SourceResponse or a DestinationResponse; `typed`: with its type inside the configuration."""
+    role, connector = actor.connector.role, actor.connector
+    return {
+        f"{role}Id": actor.id,
+        "name": actor.name,
+        f"{role}Type": connector.type,
+        "definitionId": connector.definition,
+        "workspaceId": actor.workspace_id,
+        "configuration": {**({f"{role}Type": connector.name} if typed else {}), **actor.shown},
+        "createdAt": int(actor.created),
     }
 
 
-def source_body(source: Any) -> dict[str, Any]:
-    """Return a SourceResponse of a Postgres source."""
-    return _actor(source, "source", "postgres")
-
-
-def destination_body(destination: Any) -> dict[str, Any]:
-    """Return a DestinationResponse of a BigQuery destination."""
-    return _actor(destination, "destination", "bigquery")
+def definition_body(connector: Connector) -> dict[str, Any]:
+    """Return a DefinitionResponse."""
+    return {
+        "id": connector.definition,
+        "name": connector.title,
+        "dockerRepository": connector.repository,
+        "dockerImageTag": connector.tag,
+        "documentationUrl": f"https://docs.example/{connector.role}s/{connector.name}",
+    }
 
 
 def workspace_body(workspace: Any) -> dict[str, Any]:
@@ -80,11 +84,11 @@ def workspace_body(workspace: Any) -> dict[str, Any]:
 
 def properties(stream: Stream) -> dict[str, Any]:
     """Return what GET /streams says of a stream: names, no types, and `streamnamespace` in small letters."""
-    modes = ["full_refresh_overwrite", "full_refresh_append"]
+    modes = [word for word, (mode, _) in SYNC_MODES.items() if mode in supported_modes(stream)]
     return {
         "streamName": stream.name,
         "streamnamespace": stream.namespace,
-        "syncModes": [*modes, "incremental_append", "incremental_deduped_history"] if stream.cursor else modes,
+        "syncModes": modes,
         "defaultCursorField": [stream.cursor] if stream.cursor else [],
         "sourceDefinedCursorField": stream.cursor is not None,
         "sourceDefinedPrimaryKey": [[column] for column in stream.primary_key],
@@ -103,15 +107,3 @@ def duration(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     parts = ((hours, "H"), (minutes, "M"), (rest, "S"))
     return "PT" + ("".join(f"{count}{unit}" for count, unit in parts if count) or "0S")
-
-
-def _actor(actor: Any, role: str, kind: str) -> dict[str, Any]:
-    return {
-        f"{role}Id": actor.id,
-        "name": actor.name,
-        f"{role}Type": kind,
-        "definitionId": str(uuid.uuid5(uuid.NAMESPACE_DNS, kind)),
-        "workspaceId": actor.workspace_id,
-        "configuration": {f"{role}Type": kind, **CONFIGURATIONS[kind]},
-        "createdAt": int(actor.created),
-    }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
+from tests.fakes.airbyte_configured import Configured
 from tests.fakes.airbyte_jobs import TERMINAL, Attempt, Job, JobIndex, Query, failure, shares
-from tests.fakes.airbyte_objects import Catalogue, Connection, Stream, UnknownIdError
+from tests.fakes.airbyte_objects import Connection, UnknownIdError
 
 AUTOMATIC_ROWS, AUTOMATIC_BYTES = 1000, 100_000
 FAILED_ATTEMPT = "The source could not be read"
@@ -27,27 +27,26 @@ class NotActiveError(Exception):
     """The connection is not active, so nothing starts on it."""
 
 
-class AirbyteState:
+class AirbyteState(Configured):
     """The state of an Airbyte server, and how tests change it.
 
     `run_seconds` and `pending_seconds` hold for the attempts that start after they are set: a job is pending for
     `pending_seconds` and ends `run_seconds` after it began to run (None: not by itself) with `outcome`: a status, or a
     function that gives the status of a job. "incomplete" is an attempt that fails, as long a pause, and an attempt
-    that succeeds. A status set by hand stays until it is set again.
+    that succeeds. A status set by hand stays until it is set again. `resets` are the jobs that deleted data because an
+    API was asked to.
     """
-
-    lock: threading.RLock
 
     def __init__(self, **options: Any) -> None:
         """Start with an empty workspace."""
         super().__init__(**options)
-        self.catalogue = Catalogue()
         self.jobs: dict[int, Job] = {}
         self.index = JobIndex()
         self.run_seconds: float | None = None
         self.pending_seconds = 0.0
         self.outcome: str | Callable[[Job], str] = "succeeded"
         self.cancelled_by_api: list[int] = []
+        self.resets: list[int] = []
         self._due: list[tuple[float, int, int]] = []
         self._last_id = 0
         self._turns = 0
@@ -74,30 +73,6 @@ class AirbyteState:
             job = self.jobs.get(job_id)
             if job and job.turn == turn:
                 self._proceed(job, at)
-
-    # --- objects ---
-
-    def add_workspace(self, name: str) -> str:
-        """Add a workspace and return its id; connections go to the first one unless told otherwise."""
-        with self.lock:
-            return self.catalogue.add_workspace(name)
-
-    def add_connection(
-        self, name: str, streams: Sequence[Any] = ("users",), status: str = "active", workspace_id: str | None = None
-    ) -> str:
-        """Add a connection with its own source and destination; streams are names, mappings or Stream."""
-        with self.lock:
-            return self.catalogue.add(name, streams, status, workspace_id).id
-
-    def connection(self, connection_id: str) -> Connection:
-        """Return a connection, to read it or to change it while holding the lock."""
-        return self.catalogue.connection(connection_id)
-
-    def set_source_streams(self, connection_id: str, streams: Sequence[Any]) -> None:
-        """Change what the connection's source has; the server sees it at its next discovery without cache."""
-        with self.lock:
-            source = self.catalogue.source(self.connection(connection_id).source_id)
-            source.streams = [Stream.of(stream) for stream in streams]
 
     # --- jobs ---
 
@@ -128,6 +103,8 @@ class AirbyteState:
             self._turns += 1
             job = Job(self._last_id, connection_id, connection.workspace_id, kind, "pending", now, now)
             job.by_api, job.turn = by_api, self._turns
+            if by_api and kind == "reset":
+                self.resets.append(job.id)
             self.jobs[job.id] = job
             self.index.add(job)
             connection.job_ids.append(job.id)
@@ -200,6 +177,17 @@ class AirbyteState:
                 raise NotRunningError(job_id)
             self._cancel_job(self.jobs[running])
             self.cancelled_by_api.append(running)
+
+    def wipe(self) -> None:
+        """Lose all configuration and all jobs, as a server installed anew has none; the databases stay."""
+        with self.lock:
+            self.forget_jobs()
+            self.catalogue.forget()
+
+    def stop_jobs(self, connection: Connection) -> None:
+        """Cancel what runs on a connection that goes away."""
+        if connection.running is not None:
+            self._cancel_job(self.jobs[connection.running])
 
     def forget_jobs(self) -> None:
         """Lose all jobs, as a server restored from an old backup has; later ids still count on."""

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from tests.fakes.digdag_control import ConflictError
 from tests.fakes.digdag_model import Attempt
-from tests.fakes.digdag_projects import DigdagProjects
+from tests.fakes.digdag_schedules import DigdagSchedules
 from tests.fakes.digdag_tasks import file_row, log_files, states, task_rows
 from tests.fakes.digdag_wire import RefusedError, asked, check_type, moment_of, number_of, object_of, params_of
 from tests.fakes.http_fake import answer
@@ -26,7 +26,7 @@ OPEN = {"/_stats", "/api/version"}
 PAGE = 100
 
 
-class FakeDigdag(DigdagProjects):
+class FakeDigdag(DigdagSchedules):
     """The HTTP side."""
 
     def __init__(self, user: str | None = None, password: str | None = None, **tls: Any) -> None:
@@ -42,6 +42,10 @@ class FakeDigdag(DigdagProjects):
             ("GET", "/api/projects", self._list_projects),
             ("PUT", "/api/projects", self._put_project),
             ("GET", "/api/projects/{id}", self._get_project),
+            ("DELETE", "/api/projects/{id}", self._delete_project),
+            ("GET", "/api/projects/{id}/archive", self._get_archive),
+            ("GET", "/api/projects/{id}/revisions", self._list_revisions),
+            ("GET", "/api/projects/{id}/schedules", self._list_schedules_of_project),
             ("GET", "/api/projects/{id}/workflows", self._list_workflows),
             ("GET", "/api/projects/{id}/workflows/{name}", self._get_workflow),
             ("GET", "/api/projects/{id}/sessions", self._list_sessions),
@@ -49,8 +53,12 @@ class FakeDigdag(DigdagProjects):
             ("PUT", "/api/projects/{id}/secrets/{key}", self._put_secret),
             ("DELETE", "/api/projects/{id}/secrets/{key}", self._delete_secret),
             ("GET", "/api/workflow", self._workflow_by_name),
+            ("GET", "/api/workflows", self._list_all_workflows),
             ("GET", "/api/workflows/{id}", self._workflow_by_id),
             ("GET", "/api/schedules", self._list_schedules),
+            ("GET", "/api/schedules/{id}", self._get_schedule),
+            ("POST", "/api/schedules/{id}/disable", self._disable_schedule),
+            ("POST", "/api/schedules/{id}/enable", self._enable_schedule),
             ("GET", "/api/attempts", self._list_attempts),
             ("PUT", "/api/attempts", self._put_attempt),
             ("GET", "/api/attempts/{id}", self._get_attempt),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.fakes.digdag_model import Attempt, Outcome, Project, Revision, Session, Status, Workflow
+from tests.fakes.digdag_model import Attempt, Outcome, Project, Revision, Schedule, Session, Status, Workflow
 from tests.fakes.http_fake import FakeServer
 
 SessionKey = tuple[str, str, datetime]
@@ -41,7 +41,8 @@ class DigdagControl(FakeServer):
     An attempt goes as `plan` says at its start: it ends `run_seconds` later with `outcome`, or, when that is None,
     only by `finish`, `fail` or a kill. A kill lets the running task go on for `kill_seconds` (None: for ever). An
     attempt whose task has failed runs on for `error_seconds`. What is due happens when the next request or control
-    call comes, with the time at which it was due.
+    call comes, with the time at which it was due. Archives of revisions to come are given out by `storage`, which a
+    client can forbid where the server `knows_direct_download`.
     """
 
     def __init__(self, **tls: Any) -> None:
@@ -54,6 +55,8 @@ class DigdagControl(FakeServer):
         self.error_seconds = 0.0
         self.plan: Callable[[Attempt], Plan] = lambda attempt: Plan(self.run_seconds, self.outcome)
         self.most_running = 100
+        self.storage = ""
+        self.knows_direct_download = True
         self.projects: dict[str, Project] = {}
         self.workflows: dict[str, Workflow] = {}
         self.attempts: dict[str, Attempt] = {}
@@ -74,14 +77,28 @@ class DigdagControl(FakeServer):
         timezone: str = "UTC",
         schedule: str | None = None,
     ) -> str:
-        """Add a workflow to the project's newest revision, and the project if need be; its id."""
+        """Add a workflow to the project's newest revision, and the project if need be; its id.
+
+        `schedule`: when its next session is.
+        """
         with self.lock:
             found = self.project_named(project) or self.new_revision(project, "initial", b"")
             revision = found.latest()
             workflow = Workflow(self._new_id(), name, found, revision.name, list(tasks), timezone, schedule)
             revision.workflows.append(workflow)
             self.workflows[workflow.id] = workflow
+            self._plan_schedule(workflow)
             return workflow.id
+
+    def _plan_schedule(self, workflow: Workflow) -> None:
+        """Keep the schedule of a workflow, disabled or not, over its revisions."""
+        schedules, now = workflow.project.schedules, self.clock()
+        if workflow.schedule is None:
+            schedules.pop(workflow.name, None)
+        elif found := schedules.get(workflow.name):
+            found.workflow, found.updated_at = workflow, now
+        else:
+            schedules[workflow.name] = Schedule(self._new_id(), workflow, now, now)
 
     def new_revision(self, project: str, revision: str, archive: bytes) -> Project:
         """Add an empty revision, and the project if need be."""
@@ -89,7 +106,7 @@ class DigdagControl(FakeServer):
         if found is None:
             found = Project(self._new_id(), project, now)
             self.projects[found.id] = found
-        found.revisions.append(Revision(revision, archive, now))
+        found.revisions.append(Revision(revision, archive, now, self.storage))
         return found
 
     def project_named(self, name: str) -> Project | None:

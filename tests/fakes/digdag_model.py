@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import re
-import tarfile
 from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +27,7 @@ class Project:
     created_at: float
     revisions: list[Revision] = field(default_factory=list)
     secrets: dict[str, str] = field(default_factory=dict)
+    schedules: dict[str, Schedule] = field(default_factory=dict)
 
     def latest(self) -> Revision:
         """The revision that counts."""
@@ -48,24 +46,33 @@ class Project:
             "createdAt": instant(self.created_at),
             "updatedAt": instant(revision.created_at),
             "deletedAt": None,
-            "archiveType": "db",
-            "archiveMd5": b64encode(hashlib.md5(revision.archive, usedforsecurity=False).digest()).decode(),
+            **revision.kept(),
         }
 
 
 @dataclass
 class Revision:
-    """One upload."""
+    """One upload; `storage`: where its archive is given out, "" for the server itself."""
 
     name: str
     archive: bytes
     created_at: float
+    storage: str = ""
     workflows: list[Workflow] = field(default_factory=list)
+
+    def kept(self) -> dict[str, Any]:
+        """How its archive is kept."""
+        md5 = hashlib.md5(self.archive, usedforsecurity=False).digest()
+        return {"archiveType": "s3" if self.storage else "db", "archiveMd5": b64encode(md5).decode()}
+
+    def row(self) -> dict[str, Any]:
+        """The revision as it is listed: without an id."""
+        return {"revision": self.name, "createdAt": instant(self.created_at), **self.kept(), "userInfo": {}}
 
 
 @dataclass
 class Workflow:
-    """A workflow of one revision; the next revision of it has another id."""
+    """A workflow of one revision; the next revision of it has another id. `schedule`: the time of the next session."""
 
     id: str
     name: str
@@ -85,6 +92,34 @@ class Workflow:
             "timezone": self.timezone,
             "config": {task: {"echo>": task} for task in self.tasks},
         }
+
+
+@dataclass
+class Schedule:
+    """What starts a workflow by itself; over all revisions that have it the same one, disabled or not."""
+
+    id: str
+    workflow: Workflow
+    created_at: float
+    updated_at: float
+    disabled_at: float | None = None
+
+    def row(self) -> dict[str, Any]:
+        """The schedule as it is answered; the fake's sessions have the times at which they run."""
+        assert self.workflow.schedule
+        planned = datetime.fromisoformat(self.workflow.schedule)
+        return {
+            "id": self.id,
+            "project": self.workflow.project.named(),
+            "workflow": {"id": self.workflow.id, "name": self.workflow.name},
+            "nextRunTime": instant(planned.timestamp()),
+            "nextScheduleTime": planned.isoformat(),
+            "disabledAt": instant(self.disabled_at),
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """The schedule as the calls that change it answer."""
+        return {**self.row(), "createdAt": instant(self.created_at), "updatedAt": instant(self.updated_at)}
 
 
 @dataclass
@@ -162,28 +197,3 @@ class Attempt:
             "finishedAt": instant(self.finished),
             "status": self.status,
         }
-
-
-@dataclass(frozen=True)
-class Written:
-    """What the fake understands of a .dig file: the outermost tasks and the zone."""
-
-    tasks: list[str]
-    timezone: str
-
-
-def workflows_in(archive: bytes) -> dict[str, Written]:
-    """Return what each plain .dig file of a tar.gz says, by the name of its workflow."""
-    found: dict[str, Written] = {}
-    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as files:
-        for member in files:
-            name = member.name.removeprefix("./")
-            content = files.extractfile(member)
-            if content and name.endswith(".dig") and "/" not in name:
-                found[name.removesuffix(".dig")] = _written(content.read().decode())
-    return found
-
-
-def _written(text: str) -> Written:
-    zone = re.search(r"""^timezone:\s*["']?([\w/+-]+)""", text, re.MULTILINE)
-    return Written(re.findall(r"^(\+[\w-]+):", text, re.MULTILINE), zone[1] if zone else "UTC")

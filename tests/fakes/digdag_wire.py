@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 
-from tests.fakes.digdag_model import Attempt, Project, Workflow, instant
+from tests.fakes.digdag_model import Attempt, Project, Revision, Workflow
 from tests.fakes.http_fake import answer
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)")
@@ -57,6 +57,17 @@ def number_of(request: web.Request, name: str) -> int | None:
         raise RefusedError(404, "HTTP 404 Not Found") from None
 
 
+def instant_of(request: web.Request, name: str) -> datetime | None:
+    """Return a part of the query that is a moment in UTC."""
+    told = request.query.get(name)
+    if not told:
+        return None
+    try:
+        return datetime.strptime(told, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        raise RefusedError(400, f"Invalid {name}= parameter format. Expected yyyy-MM-dd'T'HH:mm:ss'Z' format") from None
+
+
 def moment_of(wanted: dict[str, Any]) -> datetime:
     """Return the session time that is asked for; it must be ISO, with an offset."""
     told = str(wanted.get("sessionTime"))
@@ -79,14 +90,19 @@ def params_of(wanted: dict[str, Any]) -> dict[str, Any]:
     return params
 
 
-def workflows_of(project: Project, revision: str | None) -> list[Workflow]:
-    """Return the workflows of a revision, of the newest when none is named."""
+def revision_of(project: Project, revision: str | None) -> Revision:
+    """Return a revision, the newest when none is named."""
     if revision is None:
-        return project.latest().workflows
+        return project.latest()
     for one in project.revisions:
         if one.name == revision:
-            return one.workflows
+            return one
     raise RefusedError(404, f"Resource does not exist: revision name={revision}")
+
+
+def workflows_of(project: Project, revision: str | None) -> list[Workflow]:
+    """Return the workflows of a revision, of the newest when none is named."""
+    return revision_of(project, revision).workflows
 
 
 def workflow_of(project: Project, revision: str | None, name: str) -> Workflow:
@@ -95,20 +111,6 @@ def workflow_of(project: Project, revision: str | None, name: str) -> Workflow:
         if workflow.name == name:
             return workflow
     raise RefusedError(404, f"Resource does not exist: workflow name={name}")
-
-
-def schedule_row(workflow: Workflow) -> dict[str, Any]:
-    """Return the schedule of a workflow, whose next session is at `workflow.schedule`."""
-    assert workflow.schedule
-    planned = datetime.fromisoformat(workflow.schedule)
-    return {
-        "id": workflow.id,
-        "project": workflow.project.named(),
-        "workflow": {"id": workflow.id, "name": workflow.name},
-        "nextRunTime": instant(planned.timestamp()),
-        "nextScheduleTime": planned.isoformat(),
-        "disabledAt": None,
-    }
 
 
 def asked(attempt: Attempt, project: str | None, workflow: str | None, last_id: int | None) -> bool:

@@ -13,24 +13,20 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.fakes.fivetran_control import FivetranControl
-from tests.fakes.fivetran_model import Agent, Connection, enable_all, merged_schemas
-from tests.fakes.fivetran_wire import RefusedError, body_of, check_scope, found, list_of, page_of, success
+from tests.fakes.fivetran_account import AccountCalls
+from tests.fakes.fivetran_creation import CHANGED, CONTROL, NAMING, NEW, WRITABLE, name_of, refuse_wrong
+from tests.fakes.fivetran_model import Connection
+from tests.fakes.fivetran_schema_calls import SchemaCalls
+from tests.fakes.fivetran_secrets import kept
+from tests.fakes.fivetran_wire import RefusedError, body_of, check_scope, found, needs, page_of, success
 from tests.fakes.http_fake import answer
 from tests.fakes.serving import basic, serve, stats
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-DIRECT = {"paused", "schedule_type", "is_historical_sync", "run_setup_tests", "config", "auth", "schema_status"}
-IGNORED = {"trust_certificates", "trust_fingerprints", "destination_configuration", "external_secrets_keys_config"}
-
-CHOICES: dict[str, tuple[object, ...]] = {
-    "schedule_type": ("auto", "manual"),
-    "sync_frequency": (1, 5, 15, 30, 60, 120, 180, 360, 480, 720, 1440),
-    "networking_method": ("Directly", "PrivateLink", "SshTunnel", "ProxyAgent"),
-}
+Work = Callable[[web.Request, dict[str, Any]], web.Response]
 
 
-class FakeFivetran(FivetranControl):
+class FakeFivetran(SchemaCalls, AccountCalls):
     """The HTTP side."""
 
     def __init__(
@@ -46,27 +42,62 @@ class FakeFivetran(FivetranControl):
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """Return what is served; everything unknown, like the retired /v1/connectors, is a 404 in Fivetran's shape."""
+        served = {**self._connection_calls(), **self._schema_calls(), **self._account_calls()}
+        calls: list[web.AbstractRouteDef] = []
+        for line, work in served.items():
+            method, path = line.split()
+            calls.append(web.route(method, path, self._handle(work)))
+        return [stats(self), *calls, web.route("*", "/{anything:.*}", self._handle(self._nothing))]
+
+    def _connection_calls(self) -> dict[str, Work]:
         one = "/v1/connections/{id}"
-        return [
-            stats(self),
-            web.get("/v1/connections", self._handle(self._list_connections)),
-            web.get(one, self._handle(self._get_connection)),
-            web.patch(one, self._handle(self._patch_connection)),
-            web.post(one + "/sync", self._handle(self._sync)),
-            web.post(one + "/resync", self._handle(self._resync)),
-            web.post(one + "/schemas/tables/resync", self._handle(self._resync_tables)),
-            web.post(one + "/test", self._handle(self._test)),
-            web.get(one + "/schemas", self._handle(self._get_schemas)),
-            web.patch(one + "/schemas", self._handle(self._patch_schemas)),
-            web.post(one + "/schemas/reload", self._handle(self._reload_schemas)),
-            web.get("/v1/groups", self._handle(self._list_groups)),
-            web.get("/v1/groups/{id}", self._handle(self._get_group)),
-            web.get("/v1/hybrid-deployment-agents", self._handle(self._list_agents)),
-            web.get("/v1/hybrid-deployment-agents/{id}", self._handle(self._get_agent)),
-            web.get("/v1/private-links", self._handle(self._list_links)),
-            web.get("/v1/private-links/{id}", self._handle(self._get_link)),
-            web.route("*", "/{anything:.*}", self._handle(self._nothing)),
-        ]
+        return {
+            "GET /v1/connections": self._list_connections,
+            "POST /v1/connections": self._create_connection,
+            f"GET {one}": self._get_connection,
+            f"PATCH {one}": self._patch_connection,
+            f"DELETE {one}": self._delete_connection,
+            f"POST {one}/sync": self._sync,
+            f"POST {one}/resync": self._resync,
+            f"POST {one}/test": self._test,
+        }
+
+    def _schema_calls(self) -> dict[str, Work]:
+        schemas = "/v1/connections/{id}/schemas"
+        return {
+            f"GET {schemas}": self.get_schemas,
+            f"POST {schemas}": self.set_schemas,
+            f"PATCH {schemas}": self.patch_schemas,
+            f"POST {schemas}/reload": self.reload_schemas,
+            f"POST {schemas}/tables/resync": self._resync_tables,
+            f"GET {schemas}/{{schema}}/tables/{{table}}/columns": self.get_columns,
+        }
+
+    def _account_calls(self) -> dict[str, Work]:
+        agents, links, hooks = "/v1/hybrid-deployment-agents", "/v1/private-links", "/v1/webhooks"
+        return {
+            "GET /v1/groups": self.list_groups,
+            "POST /v1/groups": self.create_group,
+            "GET /v1/groups/{id}": self.get_group,
+            "DELETE /v1/groups/{id}": self.delete_group,
+            f"GET {agents}": self.list_agents,
+            f"POST {agents}": self.create_agent,
+            f"GET {agents}/{{id}}": self.get_agent,
+            f"DELETE {agents}/{{id}}": self.delete_agent,
+            f"PATCH {agents}/{{id}}/re-auth": self.re_auth_agent,
+            f"POST {agents}/{{id}}/reset-credentials": self.reset_agent,
+            f"GET {links}": self.list_links,
+            f"POST {links}": self.create_link,
+            f"GET {links}/{{id}}": self.get_link,
+            f"PATCH {links}/{{id}}": self.patch_link,
+            f"DELETE {links}/{{id}}": self.delete_link,
+            f"GET {hooks}": self.list_webhooks,
+            f"POST {hooks}/account": self.create_account_webhook,
+            f"POST {hooks}/group/{{id}}": self.create_group_webhook,
+            f"GET {hooks}/{{id}}": self.get_webhook,
+            f"PATCH {hooks}/{{id}}": self.patch_webhook,
+            f"DELETE {hooks}/{{id}}": self.delete_webhook,
+        }
 
     async def admit(self, request: web.Request) -> web.StreamResponse | None:
         """Refuse strangers, then callers beyond the quota; a refused call does not use it up."""
@@ -81,13 +112,16 @@ class FakeFivetran(FivetranControl):
         message = f"Max {self.calls.limit} api calls allowed in one-hour rolling time period"
         return answer({"code": "TooManyRequests", "message": message}, 429, {"Retry-After": str(wait)})
 
-    def _handle(self, work: Callable[[web.Request, dict[str, Any]], web.Response]) -> Handler:
+    def _handle(self, work: Work) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             try:
                 body = await body_of(request)
                 with self.lock:
                     self.settle()
-                    return work(request, body)
+                    done = work(request, body)
+                    if request.method != "GET":
+                        self.changes.append((request.method, request.path))
+                    return done
             except RefusedError as refused:
                 return refused.response
 
@@ -109,26 +143,72 @@ class FakeFivetran(FivetranControl):
     def _get_connection(self, request: web.Request, body: dict[str, Any]) -> web.Response:
         return success(self._connection(request).details())
 
-    def _patch_connection(self, request: web.Request, body: dict[str, Any]) -> web.Response:
-        """Change a connection; unless told otherwise this also runs the setup tests, which have a quota."""
-        connection = self._connection(request)
-        if unknown := body.keys() - connection.settings.keys() - DIRECT - IGNORED:
-            raise RefusedError(400, "InvalidInput", f"Unknown property '{min(unknown)}'")
-        for key, choices in CHOICES.items():
-            if key in body and body[key] not in choices:
-                raise RefusedError(400, "InvalidInput", f"{key} must be one of {choices}")
+    def _create_connection(self, request: web.Request, body: dict[str, Any]) -> web.Response:
+        """Make a connection. Unless told otherwise it runs the setup tests, which have a quota, and is not paused.
+
+        It is `incomplete` until its setup tests pass. Connected and not paused it begins a historical sync at once, on
+        a schedule of type auto. Its name cannot be changed afterwards, and is not in the `config` that is answered.
+        """
+        needs(body, "group_id", "service")
+        refuse_wrong(body, NEW)
+        group_id, service, config = body["group_id"], body["service"], body.get("config") or {}
+        if group_id not in self.groups:
+            raise RefusedError(404, "NotFound_Group", f"Cannot find group with id '{group_id}'")
+        schema = name_of(service, config)
+        if any((one.group_id, one.schema) == (group_id, schema) for one in self.connections.values()):
+            raise RefusedError(400, "InvalidInput", f"A connection with the schema '{schema}' already exists")
+        self._refuse_strange(body)
+        connection = Connection(
+            self._new_id("connection"), schema, service, group_id, self.clock(), bool(body.get("paused", False)),
+            body.get("schedule_type", "auto"), setup_state="incomplete", captured=False, first_waits=True,
+            config={key: value for key, value in config.items() if key not in NAMING}, auth=body.get("auth") or {},
+        )  # fmt: skip
+        connection.sync_state = "paused" if connection.paused else "scheduled"
+        connection.settings = {**connection.settings, **{key: body[key] for key in WRITABLE if key in body}}
         if body.get("run_setup_tests", True):
             self._run_setup_tests(connection)
+        self._enter(connection)
+        self._start_first(connection, self.clock())
+        return success(connection.details(), "Connection has been created", 201)
+
+    def _patch_connection(self, request: web.Request, body: dict[str, Any]) -> web.Response:
+        """Change a connection; unless told otherwise this also runs the setup tests, which have a quota.
+
+        Of `config` the keys change that are sent; a mask that is sent back leaves its secret as it is.
+        """
+        connection = self._connection(request)
+        refuse_wrong(body, CHANGED)
+        if not body.keys() - CONTROL:
+            raise RefusedError(400, "InvalidInput", "There is nothing to change")
+        if fixed := body.get("config", {}).keys() & set(NAMING):
+            raise RefusedError(400, "InvalidInput", f"config.{min(fixed)} cannot be changed")
+        self._refuse_strange(body)
+        if body.get("run_setup_tests", True):
+            self._run_setup_tests(connection)
+        connection.config = {**connection.config, **kept(body.get("config", {}), connection.config)}
+        connection.auth = {**connection.auth, **kept(body.get("auth", {}), connection.auth)}
         changed = {key: value for key, value in body.items() if key in connection.settings}
         connection.settings = {**connection.settings, **changed}
         connection.schedule_type = body.get("schedule_type", connection.schedule_type)
         connection.schema_status = body.get("schema_status", connection.schema_status)
-        connection.config = {**connection.config, **body.get("config", {})}
         if body.get("paused", connection.paused) != connection.paused:
             self._pause(connection, body["paused"], self.clock())
+        self._start_first(connection, self.clock())
         if body.get("is_historical_sync"):
             self._restart(connection, "patch")
         return success(connection.details(), "Connection has been updated")
+
+    def _refuse_strange(self, body: dict[str, Any]) -> None:
+        for key, things in (("private_link_id", self.private_links), ("hybrid_deployment_agent_id", self.agents)):
+            if body.get(key) and body[key] not in things:
+                raise RefusedError(400, "InvalidInput", f"{key} '{body[key]}' is not known")
+
+    def _delete_connection(self, request: web.Request, body: dict[str, Any]) -> web.Response:
+        connection = self._connection(request)
+        if connection.sync:
+            self._end_sync(connection.sync, "stopped", self.clock())
+        del self.connections[connection.id]
+        return success(message=f"Connection with id '{connection.id}' has been deleted")
 
     def _sync(self, request: web.Request, body: dict[str, Any]) -> web.Response:
         """Start a sync; 200 also when none starts: it runs already, or it is paused, broken or incomplete."""
@@ -157,6 +237,7 @@ class FakeFivetran(FivetranControl):
     def _test(self, request: web.Request, body: dict[str, Any]) -> web.Response:
         connection = self._connection(request)
         self._run_setup_tests(connection)
+        self._start_first(connection, self.clock())
         return success(connection.details(), "Setup tests have been completed")
 
     def _anew(self, connection: Connection, *, historical: bool) -> None:
@@ -177,63 +258,12 @@ class FakeFivetran(FivetranControl):
             self._start_sync(connection, by, self.clock(), historical=historical)
 
     def _run_setup_tests(self, connection: Connection) -> None:
-        for quota in self.setup_test_quotas:
-            wait = quota.take(self.clock())
-            if wait is not None:
-                message = f"Max {quota.limit} setup tests allowed in {quota.seconds / 60:.0f} minutes"
-                raise RefusedError(429, "TooManyRequests", message, wait)
+        self.take(self.setup_test_quotas, "setup tests")
         self.setup_tests_of.append(connection.id)
         connection.run_tests()
 
-    # --- schemas ---
-
-    def _get_schemas(self, request: web.Request, body: dict[str, Any]) -> web.Response:
-        return success(self._connection(request).schemas)
-
-    def _patch_schemas(self, request: web.Request, body: dict[str, Any]) -> web.Response:
-        connection = self._connection(request)
-        try:
-            connection.schemas = merged_schemas(connection.schemas, body)
-        except KeyError as missing:
-            raise RefusedError(404, "NotFound_Schema", f"Cannot find schema or table {missing}") from None
-        return success(connection.schemas, "Schema configuration has been modified")
-
-    def _reload_schemas(self, request: web.Request, body: dict[str, Any]) -> web.Response:
-        connection = self._connection(request)
-        if body.get("exclude_mode", "PRESERVE") not in {"PRESERVE", "INCLUDE", "EXCLUDE"}:
-            raise RefusedError(400, "InvalidInput", "exclude_mode must be PRESERVE, INCLUDE or EXCLUDE")
-        if body.get("exclude_mode", "PRESERVE") != "PRESERVE":
-            connection.schemas = enable_all(connection.schemas, enabled=body["exclude_mode"] == "INCLUDE")
-        return success(connection.schemas, "Schema configuration has been reloaded")
-
-    # --- the rest of the account ---
-
-    def _list_groups(self, request: web.Request, body: dict[str, Any]) -> web.Response:
-        return list_of(request, [group.row() for group in self.groups.values()])
-
-    def _get_group(self, request: web.Request, body: dict[str, Any]) -> web.Response:
-        return success(found(request, self.groups, "Group").row())
-
-    def _list_agents(self, request: web.Request, body: dict[str, Any]) -> web.Response:
-        group = request.query.get("groupId")
-        return list_of(
-            request, [self._agent(agent) for agent in self.agents.values() if group in {None, agent.group_id}]
-        )
-
-    def _get_agent(self, request: web.Request, body: dict[str, Any]) -> web.Response:
-        return success(self._agent(found(request, self.agents, "HybridDeploymentAgent")))
-
-    def _list_links(self, request: web.Request, body: dict[str, Any]) -> web.Response:
-        return list_of(request, [link.row() for link in self.private_links.values()])
-
-    def _get_link(self, request: web.Request, body: dict[str, Any]) -> web.Response:
-        return success(found(request, self.private_links, "PrivateLink").row())
-
     def _nothing(self, request: web.Request, body: dict[str, Any]) -> web.Response:
         raise RefusedError(404, "NotFound", f"{request.method} {request.path} is not part of this API")
-
-    def _agent(self, agent: Agent) -> dict[str, Any]:
-        return agent.row([one for one in self.connections.values() if one.uses(agent.id)])
 
     def _connection(self, request: web.Request) -> Connection:
         return found(request, self.connections, "Connection")

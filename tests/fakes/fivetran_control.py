@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
-import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.fakes.fivetran_model import (
-    Agent,
-    Connection,
-    Group,
-    Outcome,
-    PrivateLink,
-    Quota,
-    Sync,
-    SyncState,
-    schema_config,
-)
-from tests.fakes.http_fake import FakeServer
+from tests.fakes.fivetran_model import Connection, Outcome, Quota, Sync, SyncState
+from tests.fakes.fivetran_schemas import schema_config, source_of
+from tests.fakes.fivetran_wire import RefusedError
+from tests.fakes.fivetran_world import FivetranWorld, own_place
 
 HOUR = 3600.0
+DATABASE = {"host": "db.example", "port": 5432, "database": "rental", "user": "fivetran"}
 
 
-class FivetranControl(FakeServer):
+class FivetranControl(FivetranWorld):
     """State and control; nothing starts by itself except what was rescheduled on a schedule of type auto.
 
     A sync ends `run_seconds` after its start with `outcome` (both as they are at its start), or, when that is None,
@@ -35,30 +25,16 @@ class FivetranControl(FakeServer):
     def __init__(self, *, calls_per_hour: int | None = None, **tls: Any) -> None:
         """Describe an account with one group."""
         super().__init__(**tls)
-        self.clock: Callable[[], float] = time.time
         self.run_seconds: float | None = None
         self.outcome: Outcome = "succeeded"
-        self.connections: dict[str, Connection] = {}
-        self.agents: dict[str, Agent] = {}
-        self.private_links: dict[str, PrivateLink] = {}
-        self.groups: dict[str, Group] = {}
         self.interrupted: list[Sync] = []
         self.setup_tests_of: list[str] = []
         self.calls = Quota(calls_per_hour, HOUR)
         self.setup_test_quotas = [Quota(250, 60.0), Quota(2500, HOUR)]
+        self.source_quotas = [Quota(500, 60.0), Quota(5000, HOUR)]
         self._syncs: dict[str, list[Sync]] = {}
-        self._due: list[tuple[float, int, Callable[[float], None]]] = []
-        self._numbers = itertools.count(1)
-        self.group_id = self.add_group("warehouse")
 
     # --- what there is ---
-
-    def add_group(self, name: str) -> str:
-        """Add a group (a destination)."""
-        with self.lock:
-            group_id = self._new_id("group")
-            self.groups[group_id] = Group(group_id, name, self.clock())
-            return group_id
 
     def add_connection(
         self,
@@ -69,10 +45,15 @@ class FivetranControl(FakeServer):
         paused: bool = False,
         schedule_type: str = "auto",
         setup_state: str = "connected",
-        tables: dict[str, list[str]] | None = None,
+        tables: Mapping[str, Any] | None = None,
+        config: dict[str, Any] | None = None,
         **settings: Any,
     ) -> str:
-        """Add a connection that never ran; `settings`: sync_frequency, networking_method, private_link_id, ..."""
+        """Add a connection that never ran.
+
+        `tables`: {schema: [tables] or {table: [columns]}}; `settings`: sync_frequency, networking_method, ...
+        """
+        tables = tables or {"public": ["customer", "payment"]}
         with self.lock:
             connection = Connection(
                 id=self._new_id("connection"),
@@ -85,29 +66,25 @@ class FivetranControl(FakeServer):
                 setup_state=setup_state,
                 sync_state="paused" if paused else "scheduled",
                 source_works=setup_state == "connected",
-                schemas=schema_config(tables or {"public": ["customer", "payment"]}),
-                config={"host": "db.example", "port": 5432, "database": "rental", "user": "fivetran"},
+                schemas=schema_config(tables),
+                config={**DATABASE, **(config or {})},
             )
             if unknown := settings.keys() - connection.settings.keys():
                 raise TypeError(f"a connection has no {sorted(unknown)}")
             connection.settings = {**connection.settings, **settings}
-            self.connections[connection.id] = connection
-            self._syncs[connection.id] = []
+            self.sources[own_place(connection)] = source_of(tables)
+            self.look_at_source(connection)
+            self._enter(connection)
             return connection.id
 
-    def add_agent(self, *, online: bool = True, usage: int = 0, group_id: str | None = None) -> str:
-        """Add a Hybrid Deployment agent that `usage` connections of somebody else use."""
+    def wipe(self) -> None:
+        """Empty the account, groups included; databases stay."""
         with self.lock:
-            agent_id, now = self._new_id("agent"), self.clock()
-            self.agents[agent_id] = Agent(agent_id, group_id or self.group_id, online, usage, now, now)
-            return agent_id
-
-    def add_private_link(self, state: str = "OK", state_summary: str = "") -> str:
-        """Add a private link."""
-        with self.lock:
-            link_id = self._new_id("link")
-            self.private_links[link_id] = PrivateLink(link_id, state, state_summary, self.clock())
-            return link_id
+            for connection in self.connections.values():
+                if connection.sync:
+                    self._end_sync(connection.sync, "stopped", self.clock())
+            for things in (self.connections, self.agents, self.private_links, self.webhooks, self.groups):
+                things.clear()
 
     # --- what others do, and what happens ---
 
@@ -175,18 +152,17 @@ class FivetranControl(FakeServer):
 
     # --- inside ---
 
-    def settle(self) -> None:
-        """Let everything happen that was due by now."""
-        now = self.clock()
-        while self._due and self._due[0][0] <= now:
-            at, _, happens = heapq.heappop(self._due)
-            happens(at)
+    def _enter(self, connection: Connection) -> None:
+        self.connections[connection.id] = connection
+        self._syncs[connection.id] = []
 
-    def _later(self, at: float, happens: Callable[[float], None]) -> None:
-        heapq.heappush(self._due, (at, next(self._numbers), happens))
-
-    def _new_id(self, kind: str) -> str:
-        return f"{kind}_{next(self._numbers):06d}"
+    def take(self, quotas: Sequence[Quota], what: str) -> None:
+        """Use one of each quota, or refuse."""
+        for quota in quotas:
+            wait = quota.take(self.clock())
+            if wait is not None:
+                message = f"Max {quota.limit} {what} allowed in {quota.seconds / 60:.0f} minutes"
+                raise RefusedError(429, "TooManyRequests", message, wait)
 
     def _running(self, connection_id: str) -> Sync:
         self.settle()
@@ -200,7 +176,7 @@ class FivetranControl(FakeServer):
             raise RuntimeError(f"{connection.id} is syncing")
         sync = Sync(connection.id, by, at, historical or connection.succeeded_at is None)
         self._syncs[connection.id].append(sync)
-        connection.sync, connection.sync_state = sync, "syncing"
+        connection.sync, connection.sync_state, connection.first_waits = sync, "syncing", False
         connection.rescheduled_for, connection.historical = None, sync.historical
         if self.run_seconds is not None:
             outcome = self.outcome
@@ -215,6 +191,8 @@ class FivetranControl(FakeServer):
         connection = self.connections[sync.connection_id]
         sync.state, sync.ended, connection.sync = state, at, None
         connection.sync_state = "paused" if connection.paused else "scheduled"
+        if state == "succeeded" and not connection.captured:
+            self.look_at_source(connection)
         if state == "succeeded":
             connection.succeeded_at, connection.tasks, connection.historical = at, [], False
         elif state == "failed":
@@ -222,7 +200,8 @@ class FivetranControl(FakeServer):
             connection.tasks = [{"code": code, "message": message, "details": message}]
 
     def _resume(self, connection: Connection, planned: float, at: float) -> None:
-        if connection.rescheduled_for == planned and connection.setup_state == "connected":
+        there = connection.id in self.connections
+        if there and connection.rescheduled_for == planned and connection.setup_state == "connected":
             self._start_sync(connection, "schedule", at)
 
     def _pause(self, connection: Connection, paused: bool, at: float) -> None:
@@ -234,3 +213,10 @@ class FivetranControl(FakeServer):
         if connection.resync_waits and not paused:
             connection.resync_waits = False
             self._start_sync(connection, "resync", at, historical=True)
+        self._start_first(connection, at)
+
+    def _start_first(self, connection: Connection, at: float) -> None:
+        """Begin the first sync of a connection that a call made, as soon as nothing holds it back."""
+        ready = connection.setup_state == "connected" and not connection.paused and connection.sync is None
+        if connection.first_waits and ready and connection.schedule_type == "auto":
+            self._start_sync(connection, "schedule", at, historical=True)

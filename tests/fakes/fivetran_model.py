@@ -1,15 +1,18 @@
-"""What a fake Fivetran account holds: connections and their syncs, agents, private links, groups, and quotas."""
+"""What a fake Fivetran account holds above all: connections and their syncs, and quotas."""
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal
 
+from tests.fakes.fivetran_objects import timestamp
+from tests.fakes.fivetran_schemas import Known
+from tests.fakes.fivetran_secrets import masked
+
+__all__ = ["SETTINGS", "Connection", "Outcome", "Quota", "Sync", "SyncState", "timestamp"]
 Outcome = Literal["succeeded", "failed"]
 SyncState = Literal["running", "succeeded", "failed", "stopped", "rescheduled"]
 SETTINGS: dict[str, Any] = {
@@ -29,11 +32,6 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def timestamp(seconds: float | None) -> str | None:
-    """Write a time as Fivetran does."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
 @dataclass
 class Sync:
     """One run of a connection. Fivetran never tells its id; only tests see these.
@@ -51,7 +49,11 @@ class Sync:
 
 @dataclass
 class Connection:
-    """A connection; setting any attribute is seen by the next request, so replace lists and never change them."""
+    """A connection; setting any attribute is seen by the next request, so replace lists and never change them.
+
+    `captured`: whether its schemas were read from the source yet; `awaited`: what is to be set once they are;
+    `first_waits`: whether its first sync begins as soon as it is connected and not paused.
+    """
 
     id: str
     schema: str
@@ -74,6 +76,11 @@ class Connection:
     config: dict[str, Any] = field(default_factory=dict)
     setup_tests: list[dict[str, str]] = field(default_factory=list)
     schemas: dict[str, Any] = field(default_factory=dict)
+    captured: bool = True
+    known: Known = field(default_factory=dict)
+    awaited: dict[str, Any] = field(default_factory=dict)
+    auth: dict[str, Any] = field(default_factory=dict)
+    first_waits: bool = False
     source_works: bool = True
     completable: bool = True
     resync_waits: bool = False
@@ -112,7 +119,7 @@ class Connection:
         """The connection alone: also its configuration and the last setup tests."""
         return {
             **self.row(),
-            "config": self.config,
+            "config": {**masked(self.config), "public_key": f"ssh-rsa of {self.group_id}"},
             "setup_tests": self.setup_tests,
             "source_sync_details": {},
             "destination_configuration": {},
@@ -145,139 +152,6 @@ class Connection:
             self.setup_state = "connected"
         elif self.setup_state == "connected":
             self.setup_state = "broken"
-
-
-@dataclass
-class Agent:
-    """A Hybrid Deployment agent; `strangers` connections use it besides those of this account."""
-
-    id: str
-    group_id: str
-    online: bool
-    strangers: int
-    last_used_at: float
-    registered_at: float
-    version: str = "1.9.4"
-
-    def row(self, users: list[Connection]) -> dict[str, Any]:
-        """The agent, used by these connections."""
-        usage = [{"connection_id": used.id, "schema": used.schema, "service": used.service} for used in users]
-        usage += [
-            {"connection_id": f"stranger_{number}", "schema": f"other_{number}", "service": "postgres"}
-            for number in range(self.strangers)
-        ]
-        return {
-            "id": self.id,
-            "version": self.version,
-            "enabled": True,
-            "online": self.online,
-            "usage": usage,
-            "display_name": f"agent {self.id}",
-            "group_id": self.group_id,
-            "registered_at": timestamp(self.registered_at),
-            "created_by": "concerning_batch",
-            "deployment_type": "DOCKER",
-            "updated_at": timestamp(self.registered_at),
-            "last_used_at": timestamp(self.last_used_at),
-        }
-
-
-@dataclass
-class Group:
-    """A group: what a destination belongs to."""
-
-    id: str
-    name: str
-    created_at: float
-
-    def row(self) -> dict[str, Any]:
-        """The group as it is answered."""
-        return {"id": self.id, "name": self.name, "created_at": timestamp(self.created_at)}
-
-
-@dataclass
-class PrivateLink:
-    """A private link; `state` is CREATING, UPDATING, DESTROYING, OK or FAIL."""
-
-    id: str
-    state: str
-    state_summary: str
-    created_at: float
-
-    def row(self) -> dict[str, Any]:
-        """The link as it is answered."""
-        return {
-            "id": self.id,
-            "name": f"link_{self.id}",
-            "region": "AWS_EU_WEST_1",
-            "service": "SOURCE_AWS",
-            "cloud_provider": "AWS",
-            "account_id": "account",
-            "state": self.state,
-            "state_summary": self.state_summary,
-            "resource_upstream_status": "IDLE" if self.state == "OK" else "PENDING",
-            "host": f"{self.id}.privatelink.example",
-            "created_at": timestamp(self.created_at),
-            "created_by": "concerning_batch",
-            "config": {"connection_service_name": "com.amazonaws.vpce.eu-west-1.example"},
-        }
-
-
-def schema_config(names: dict[str, list[str]]) -> dict[str, Any]:
-    """Return the data selection of schemas with these tables, all enabled."""
-    schemas = {
-        name: {
-            "name_in_destination": name,
-            "enabled": True,
-            "tables": {table: _table(table) for table in tables},
-        }
-        for name, tables in names.items()
-    }
-    return {"schema_change_handling": "ALLOW_ALL", "enable_new_by_default": True, "schemas": schemas}
-
-
-def _table(name: str) -> dict[str, Any]:
-    return {
-        "name_in_destination": name,
-        "enabled": True,
-        "sync_mode": "SOFT_DELETE",
-        "enabled_patch_settings": {"allowed": True},
-        "supports_columns_config": True,
-        "supports_history_mode": True,
-        "columns": {},
-    }
-
-
-def enable_all(config: dict[str, Any], *, enabled: bool) -> dict[str, Any]:
-    """Return the data selection with everything, or nothing, in it."""
-    changed = copy.deepcopy(config)
-    for schema in changed["schemas"].values():
-        schema["enabled"] = enabled
-        for table in schema["tables"].values():
-            table["enabled"] = enabled
-    return changed
-
-
-def merged_schemas(config: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """Return the data selection after a change; KeyError names a schema or table that is not in it."""
-    merged = copy.deepcopy(config)
-    for key in ("schema_change_handling", "is_type_locked"):
-        if key in change:
-            merged[key] = change[key]
-    merged["enable_new_by_default"] = merged["schema_change_handling"] == "ALLOW_ALL"
-    for name, schema in change.get("schemas", {}).items():
-        kept = merged["schemas"][name]
-        kept["enabled"] = schema.get("enabled", kept["enabled"])
-        for table, wanted in schema.get("tables", {}).items():
-            columns = kept["tables"][table]["columns"]
-            kept["tables"][table].update({key: wanted[key] for key in ("enabled", "sync_mode") if key in wanted})
-            for column, values in wanted.get("columns", {}).items():
-                columns[column] = {**columns.get(column, _column(column)), **values}
-    return merged
-
-
-def _column(name: str) -> dict[str, Any]:
-    return {"name_in_destination": name, "enabled": True, "hashed": False, "enabled_patch_settings": {"allowed": True}}
 
 
 class Quota:

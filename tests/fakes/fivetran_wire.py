@@ -26,14 +26,14 @@ class RefusedError(Exception):
         self.response = answer({"code": code, "message": message}, status, headers)
 
 
-def success(data: Any = None, message: str | None = None) -> web.Response:
+def success(data: Any = None, message: str | None = None, status: int = 200) -> web.Response:
     """Return the envelope of what went well."""
     envelope: dict[str, Any] = {"code": "Success"}
     if message is not None:
         envelope["message"] = message
     if data is not None:
         envelope["data"] = data
-    return answer(envelope)
+    return answer(envelope, status)
 
 
 async def body_of(request: web.Request) -> dict[str, Any]:
@@ -79,6 +79,19 @@ def list_of(request: web.Request, items: Sequence[Any]) -> web.Response:
     """Return a page of a short list."""
     page, following = page_of(request, items)
     return success({"items": page, "next_cursor": following} if following else {"items": page})
+
+
+def needs(body: Mapping[str, Any], *names: str) -> None:
+    """Refuse a body without one of these."""
+    for name in names:
+        if not body.get(name):
+            raise RefusedError(400, "InvalidInput", f"Property '{name}' is required")
+
+
+def refuse_other(body: Mapping[str, Any], known: set[str]) -> None:
+    """Refuse a body with anything else."""
+    if unknown := body.keys() - known:
+        raise RefusedError(400, "InvalidInput", f"Unknown property '{min(unknown)}'")
 
 
 def check_scope(scope: Any) -> None:

@@ -19,8 +19,9 @@ STREAM = {"name": "users", "namespace": "app", "primary_key": ["id"], "cursor": 
 
 @pytest.fixture
 def server() -> Iterator[FakeAirbyte]:
-    """Run a server that wants tokens."""
+    """Run a server that wants tokens, and shows configurations as the SDK reads them."""
     with FakeAirbyte(auth="client_credentials", client_id="sdk", client_secret="sdk secret") as running:
+        running.typed_configurations = True
         yield running
 
 
@@ -107,3 +108,57 @@ def test_everything_else(server, client):
     assert source.source_response.source_type == "postgres"
     destinations = client.destinations.list_destinations(request=api.ListDestinationsRequest())
     assert destinations.destinations_response.data[0].destination_id == connection.destination_id
+
+
+def test_making_changing_and_deleting_everything(server, client):
+    server.databases["shop.example/shop"] = [STREAM]
+    asked = models.WorkspaceCreateRequest(name="team")
+    workspace = client.workspaces.create_workspace(request=asked).workspace_response.workspace_id
+    shop = models.SourcePostgres(
+        host="shop.example", port=5432, database="shop", username="elt", password="a secret", schemas=["app"]
+    )
+    source = client.sources.create_source(
+        request=models.SourceCreateRequest(name="shop", workspace_id=workspace, configuration=shop)
+    ).source_response
+    assert (source.source_type, source.configuration.password) == ("postgres", "**********")
+    warehouse = models.DestinationBigquery(project_id="p", dataset_id="raw", dataset_location="EU")
+    destination = client.destinations.create_destination(
+        request=models.DestinationCreateRequest(name="bq", workspace_id=workspace, configuration=warehouse)
+    ).destination_response
+    connection = client.connections.create_connection(
+        request=models.ConnectionCreateRequest(
+            source_id=source.source_id,
+            destination_id=destination.destination_id,
+            status=models.ConnectionStatusEnum.INACTIVE,
+            schedule=models.AirbyteAPIConnectionSchedule(
+                schedule_type=models.ScheduleTypeEnum.CRON, cron_expression="0 0 6 * * ?"
+            ),
+            configurations=models.StreamConfigurations(
+                streams=[
+                    models.StreamConfiguration(name="users", sync_mode=models.ConnectionSyncModeEnum.INCREMENTAL_APPEND)
+                ]
+            ),
+        )
+    ).connection_response
+    assert (connection.name, connection.schedule.cron_expression) == ("shop → bq", "0 0 6 * * ? UTC")
+    (stream,) = connection.configurations.streams
+    assert (stream.namespace, stream.cursor_field, stream.primary_key) == ("app", ["id"], [["id"]])
+    renamed = models.SourcePatchRequest(name="the shop")
+    asked = api.PatchSourceRequest(source_id=source.source_id, source_patch_request=renamed)
+    assert client.sources.patch_source(request=asked).source_response.name == "the shop"
+    assert server.stored_configuration(source.source_id)["password"] == "a secret"
+    gone = api.DeleteConnectionRequest(connection_id=connection.connection_id)
+    assert client.connections.delete_connection(request=gone).status_code == 204
+    gone = api.DeleteDestinationRequest(destination_id=destination.destination_id)
+    assert client.destinations.delete_destination(request=gone).status_code == 204
+    assert [call for call, _ in server.changes] == [
+        "POST /workspaces", "POST /sources", "POST /destinations", "POST /connections", "PATCH /sources",
+        "DELETE /connections", "DELETE /destinations",
+    ]  # fmt: skip
+
+
+def test_definitions(server, client):
+    asked = api.ListSourceDefinitionsRequest(workspace_id=server.catalogue.workspace_id)
+    found = client.source_definitions.list_source_definitions(request=asked).definitions_response.data
+    known = {one.docker_repository: one.id for one in found}
+    assert known["airbyte/source-postgres"] == "decd338e-5647-4c0b-adf4-da0e75f5a750"

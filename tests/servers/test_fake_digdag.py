@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
+from airflow_elt_provider.remotes.config_as_code.digdag.archive import Archive, unpacked
 from tests.fakes.digdag import FakeDigdag
 from tests.servers.digdag_api import PROJECT_FIELDS, Api
 from tests.servers.digdag_calls import DAY, Client, refusal
@@ -151,6 +152,40 @@ def test_schedules(server: FakeDigdag, client: Client, workflow: str) -> None:
     (schedule,) = client.data("/api/schedules")["schedules"]
     assert schedule.keys() == {"id", "project", "workflow", "nextRunTime", "nextScheduleTime", "disabledAt"}
     assert schedule["nextRunTime"] == "2027-01-16T00:00:00Z"
+
+
+def test_a_disabled_schedule_rests_over_pushes(server: FakeDigdag, client: Client) -> None:
+    def push(revision: str, minute: str | None, **more: str) -> requests.Response:
+        text = f"schedule:\n  hourly>: {minute}:00\n+load:\n  echo>: a\n" if minute else "+load:\n  echo>: a\n"
+        query = {"project": "rental", "revision": revision, **more}
+        body, kind = Archive({"load.dig": text.encode()}).packed(), {"Content-Type": "application/gzip"}
+        return requests.put(
+            f"{server.url}/api/projects", body, params=query, headers=kind, auth=client.auth, timeout=10
+        )
+
+    project = push("1", "30", schedule_from="2027-01-16T00:45:00Z").json()["id"]
+    path = f"/api/projects/{project}"
+    (schedule,) = client.data("/api/schedules")["schedules"]
+    assert (schedule["nextRunTime"], schedule["disabledAt"]) == ("2027-01-16T01:30:00Z", None)
+    disabled = client.call("POST", f"/api/schedules/{schedule['id']}/disable", {}).json()
+    assert disabled.keys() == {*schedule, "createdAt", "updatedAt"}
+    push("2", "15")
+    (kept,) = client.data(f"{path}/schedules", workflow="load")["schedules"]
+    assert (kept["id"], kept["disabledAt"]) == (schedule["id"], disabled["disabledAt"])
+    assert kept["workflow"]["id"] != schedule["workflow"]["id"]
+    assert client.call("POST", f"/api/schedules/{kept['id']}/enable", {}).json()["disabledAt"] is None
+    assert client.data("/api/schedules", last_id=kept["id"]) == {"schedules": []}
+    assert refusal(push("3", "15", schedule_from="tomorrow")) == 400
+    push("3", None)
+    assert refusal(client.call("GET", f"/api/schedules/{kept['id']}")) == 404
+    assert [one["revision"] for one in client.data(f"{path}/revisions")["revisions"]] == ["3", "2", "1"]
+    archive = client.call("GET", f"{path}/archive", revision="1")
+    assert archive.headers["Content-Type"] == "application/gzip"
+    assert b"30:00" in unpacked(archive.content, "x").files["load.dig"]
+    assert refusal(client.call("GET", f"{path}/archive", revision="4")) == 404
+    assert client.call("DELETE", path).json()["name"] == "rental"
+    assert refusal(client.call("GET", path)) == 404
+    assert client.data("/api/projects") == {"projects": []}
 
 
 def test_as_a_process() -> None:

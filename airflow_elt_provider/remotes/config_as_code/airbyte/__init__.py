@@ -1,0 +1,1 @@
+"""Airbyte's configuration, through either of its APIs."""

@@ -1,0 +1,1 @@
+"""Digdag's configuration."""

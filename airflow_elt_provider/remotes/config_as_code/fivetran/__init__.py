@@ -1,0 +1,1 @@
+"""Fivetran's configuration."""
