@@ -17,12 +17,15 @@ from airflow_elt_provider.cli.doctor import add_doctor
 from airflow_elt_provider.cli.guess import add_guess
 from airflow_elt_provider.cli.plan import add_plan
 from airflow_elt_provider.cli.reconcile import add_reconcile
+from airflow_elt_provider.cli.remote import add_remote
 from airflow_elt_provider.cli.sync import add_sync
 from airflow_elt_provider.cli.terminal import reporting
 from airflow_elt_provider.cli.upkeep import add_gc, add_reset
 from airflow_elt_provider.errors import ConfigurationError, DataError, EltError
 
 EXIT_CONFIGURATION: Final = 2
+EXIT_CONFIGURATION_OF_REMOTE: Final = 1
+"""What 2 says of the other commands: ``elt remote`` says by it that two states differ, as ``diff`` does."""
 EXIT_DATA: Final = 3
 EXIT_TRANSIENT: Final = output.EXIT_TRANSIENT
 EXIT_INTERRUPTED: Final = 130
@@ -34,6 +37,7 @@ _COMMANDS: Final = (
     ("sync", add_sync, "bring one target table up to date"),
     ("plan", add_plan, "say what a sync would read, write and change, doing nothing"),
     ("reconcile", add_reconcile, "compare a target with its source, down to the keys"),
+    ("remote", add_remote, "keep the configuration of Airbyte, Fivetran or Digdag in files, and bring it back"),
     ("doctor", add_doctor, "check connections, privileges and packages, and say what is missing"),
     ("reset", add_reset, "forget a stream's checkpoint: the next sync reads everything"),
     ("gc", add_gc, "delete stage files and staging tables that nobody needs any more"),
@@ -73,15 +77,15 @@ def _ended(words: Sequence[str]) -> int:
         with _signals(), reporting(quiet=arguments.quiet):
             answer = _run(arguments)
     except EltError as error:
-        return _failed(error, as_json=as_json)
+        return _failed(error, _code(error, words), as_json=as_json)
     except KeyboardInterrupt:
-        return _stopped("interrupted", EXIT_INTERRUPTED, as_json=as_json)
+        return _stopped("interrupted", EXIT_INTERRUPTED, words, as_json=as_json)
     except _Terminated:
-        return _stopped("terminated", EXIT_TERMINATED, as_json=as_json)
+        return _stopped("terminated", EXIT_TERMINATED, words, as_json=as_json)
     output.say(_json(answer.document) if as_json else answer.text)
     if answer.problem:
         output.say_aside(f"elt: {answer.problem}")
-        return _code(answer.problem)
+        return _code(answer.problem, words)
     return answer.exit_code
 
 
@@ -128,12 +132,17 @@ def _signals() -> Iterator[None]:
 # --- ends ---
 
 
-def _code(error: EltError) -> int:
-    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), EXIT_TRANSIENT)
+def _of_remote(words: Sequence[str]) -> bool:
+    """Whether a command is one of ``elt remote``, also where the rest of it cannot be read."""
+    return next((word for word in words if not word.startswith("-")), "") == "remote"
 
 
-def _failed(error: EltError, *, as_json: bool) -> int:
-    code = _code(error)
+def _code(error: EltError, words: Sequence[str]) -> int:
+    code = next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), EXIT_TRANSIENT)
+    return EXIT_CONFIGURATION_OF_REMOTE if code == EXIT_CONFIGURATION and _of_remote(words) else code
+
+
+def _failed(error: EltError, code: int, *, as_json: bool) -> int:
     if as_json:
         about = {"kind": type(error).__name__, "message": error.message, "remedy": error.hint}
         output.say(_json({"error": about, "exit_code": code}))
@@ -141,11 +150,12 @@ def _failed(error: EltError, *, as_json: bool) -> int:
     return code
 
 
-def _stopped(how: str, code: int, *, as_json: bool) -> int:
+def _stopped(how: str, code: int, words: Sequence[str], *, as_json: bool) -> int:
     if as_json:
         about = {"kind": "Stopped", "message": f"The command was {how}.", "remedy": "run it again"}
         output.say(_json({"error": about, "exit_code": code}))
-    output.say_aside(f"elt: {how}; what was not committed was rolled back")
+    left = "the same command goes on from here" if _of_remote(words) else "what was not committed was rolled back"
+    output.say_aside(f"elt: {how}; {left}")
     return code
 
 

@@ -23,17 +23,25 @@ def ask(parts: ConnectionParts) -> str:
     from airflow_elt_provider.remotes.flow import readable, run
     from airflow_elt_provider.remotes.transports import RequestsTransport
 
-    name = find_remote(parts.conn_type, parts.conn_id).name
-    if name not in _OPENERS:
-        raise ConfigurationError(
-            f"The command line cannot ask a {name!r}.", hint="use the Test button of Airflow's form"
-        )
-    settings, remote = _OPENERS[name](parts)
+    settings, remote = opened(parts)
     transport = RequestsTransport(settings)
     try:
         return run(readable(remote.check(), "The server"), transport)
     finally:
         transport.close()
+
+
+def opened(parts: ConnectionParts) -> tuple[RemoteSettings, Remote]:
+    """Return the remote behind a connection, and how it is reached; it is asked when it is used.
+
+    :raises ConfigurationError: for a connection that leads to none, or cannot be meant.
+    """
+    name = find_remote(parts.conn_type, parts.conn_id).name
+    if name not in _OPENERS:
+        raise ConfigurationError(
+            f"The command line cannot ask a {name!r}.", hint="use the Test button of Airflow's form"
+        )
+    return _OPENERS[name](parts)
 
 
 def _airbyte(parts: ConnectionParts) -> tuple[RemoteSettings, Remote]:

@@ -11,7 +11,8 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import IO, Final
 
 from airflow_elt_provider.engine.progress import Progress, heard_by
@@ -33,6 +34,9 @@ def colours(stream: IO[str], env: Mapping[str, str] = os.environ) -> bool:
     return draws(stream, env) and not env.get("NO_COLOR")
 
 
+_BAR: ContextVar[Bar | None] = ContextVar("elt_bar", default=None)
+
+
 class Bar:
     """The line at the bottom of a terminal. Its methods may be called by several threads at once."""
 
@@ -42,7 +46,7 @@ class Bar:
         self._step: Progress | None = None
         self._over = threading.Event()
         self._frame = 0
-        self._drawn = False
+        self._drawn = self._hidden = False
 
     def follow(self, step: Progress) -> None:
         """Show this step from now on. Cheap: it is drawn by a thread of its own."""
@@ -54,6 +58,18 @@ class Bar:
             self._clear()
             self._stream.write(f"{line}\n")
             self._draw()
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Take it away while the block runs: somebody else writes to the terminal."""
+        with self._lock:
+            self._clear()
+            self._stream.flush()
+            self._hidden = True
+        try:
+            yield
+        finally:
+            self._hidden = False
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -84,7 +100,7 @@ class Bar:
 
     def _draw(self) -> None:
         step = self._step
-        if step is None or self._over.is_set():
+        if step is None or self._hidden or self._over.is_set():
             return
         width = shutil.get_terminal_size().columns - 1
         text = f"{_FRAMES[self._frame % len(_FRAMES)]} {line_of(step)}"[:width]
@@ -110,6 +126,14 @@ def size_of(size: float) -> str:
     return f"{size:.0f} B"
 
 
+@contextmanager
+def talking() -> Iterator[None]:
+    """Have the terminal for oneself while the block runs: to write to it, or to ask."""
+    bar = _BAR.get()
+    with bar.hidden() if bar else nullcontext():
+        yield
+
+
 class _AboveTheBar(logging.Handler):
     def __init__(self, bar: Bar) -> None:
         super().__init__()
@@ -129,6 +153,7 @@ def reporting(*, quiet: bool) -> Iterator[None]:
     before = root.level
     root.addHandler(handler)
     root.setLevel(logging.WARNING if quiet else logging.INFO)
+    token = _BAR.set(bar)
     try:
         if bar:
             with bar.shown():
@@ -136,5 +161,6 @@ def reporting(*, quiet: bool) -> Iterator[None]:
         else:
             yield
     finally:
+        _BAR.reset(token)
         root.removeHandler(handler)
         root.setLevel(before)
