@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -93,10 +95,13 @@ __all__ = [
     "TaskGroup",
     "alias_is_registered",
     "default_deferrable",
+    "event_extra",
+    "mask_secret",
     "max_map_length",
     "setting",
     "state_of",
     "states_of",
+    "variable",
     "xcom_mapped",
 ]
 
@@ -117,6 +122,26 @@ def max_map_length() -> int:
     """Return how many instances Airflow makes of a mapped task at most."""
     value: int = _configuration().getint("core", "max_map_length", fallback=1024)
     return value
+
+
+def variable(name: str) -> str | None:
+    """Return an Airflow variable, from whatever secrets backend; None where there is none."""
+    try:
+        from airflow.sdk import Variable
+    except ImportError:  # Airflow 2
+        older: Any = import_module("airflow.models").Variable
+        value: str | None = older.get(name, default_var=None)
+        return value
+    found: str | None = Variable.get(name, default=None)
+    return found
+
+
+def mask_secret(text: str) -> None:
+    """Let Airflow's logs, and what it shows of a task, have ``***`` in the place of this text."""
+    for module in ("airflow.sdk.log", "airflow.sdk.execution_time.secrets_masker", "airflow.utils.log.secrets_masker"):
+        with suppress(ImportError, AttributeError):
+            import_module(module).mask_secret(text)
+            return
 
 
 def state_of(context: Context, task_id: str) -> str | None:
@@ -168,6 +193,13 @@ def _configuration() -> Any:
     except ImportError:  # before Airflow 3.2
         from airflow.configuration import conf
     return conf
+
+
+def event_extra(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the extra of an asset event as this Airflow takes it: Airflow 2 wants lists as JSON texts."""
+    if AssetAlias.__name__ == "AssetAlias":
+        return dict(extra)
+    return {name: json.dumps(value) if isinstance(value, list) else value for name, value in extra.items()}
 
 
 def alias_is_registered(alias: AssetAlias) -> bool:

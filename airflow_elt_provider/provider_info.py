@@ -18,9 +18,9 @@ _INTEGRATIONS: Final = (("ELT", ""), ("PostgreSQL", "postgres"), ("MySQL", "mysq
                         ("Airbyte", "airbyte"), ("Fivetran", "fivetran"), ("Digdag", "digdag"))  # fmt: skip
 _OPERATORS: Final = (
     "checkpoint", "extract", "slot", "stage", "merge", "sync", "discover", "summary", "partitions", "plan",
-    "reconcile", "gc", "guess", "remote", "ecs",
+    "reconcile", "gc", "guess", "remote", "remote_config", "ecs",
 )  # fmt: skip
-_SENSORS: Final = ("remote", "freshness")
+_SENSORS: Final = ("remote", "freshness", "schema_drift")
 _TRIGGERS: Final = ("remote", "ecs")
 _FORMS: Final = (DUCKDB, HOLOGRES, *REMOTE_FORMS)
 

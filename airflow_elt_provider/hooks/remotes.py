@@ -14,6 +14,8 @@ from airflow_elt_provider.registry import find_remote, resolve
 
 if TYPE_CHECKING:
     from airflow_elt_provider.hooks.forms import Form
+    from airflow_elt_provider.remotes.config_as_code.opening import Driver
+    from airflow_elt_provider.remotes.config_as_code.server import ConfigServer
     from airflow_elt_provider.remotes.model import Remote
     from airflow_elt_provider.remotes.settings import Auth, RemoteSettings
     from airflow_elt_provider.remotes.transports import RequestsTransport
@@ -57,6 +59,21 @@ class EltRemoteHook(BaseHook):
         from airflow_elt_provider.remotes.transports import RequestsTransport
 
         return RequestsTransport(self.settings())
+
+    def get_configuration(self) -> ConfigServer:
+        """Return the remote's configuration, read and changed through its API.
+
+        :raises ConfigurationError: when the connection cannot be meant.
+        """
+        from airflow_elt_provider.remotes.config_as_code.opening import config_server
+
+        return config_server(self.get_remote())
+
+    def get_driver(self) -> Driver:
+        """Return what holds long conversations with it from this process, many requests at once."""
+        from airflow_elt_provider.remotes.config_as_code.opening import driver
+
+        return driver(self.settings())
 
     def settings(self) -> RemoteSettings:
         """Return the server's address and credentials; the connection is read once.

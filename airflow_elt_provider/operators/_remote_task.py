@@ -6,7 +6,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
@@ -52,6 +52,7 @@ class RemoteSyncOperator(EltOperator):
     remote_name: ClassVar[str]
     writes_streams: ClassVar[bool] = False
     """Whether what a run reports as streams are tables: each becomes an asset."""
+    _kept: Mapping[str, Any] = {}  # JSON that goes with a deferred task to where it goes on
     operator_extra_links = (RemoteSyncLink(),)
     ui_color = "#e4e8f7"
 
@@ -87,7 +88,7 @@ class RemoteSyncOperator(EltOperator):
         """Return what is to run."""
         raise NotImplementedError
 
-    def before(self, remote: Any, intents: Intents) -> Flow[None]:  # noqa: ARG002
+    def before(self, remote: Any, order: Order, intents: Intents) -> Flow[None]:  # noqa: ARG002
         """Check what has to be right before a start."""
         yield from ()
 
@@ -122,7 +123,7 @@ class RemoteSyncOperator(EltOperator):
             told = event["told"]
             watch = Watch.from_json(told["watch"])
             if event["status"] == "timeout":
-                raise AirflowTaskTimeout(self._timed_out(watch))
+                raise AirflowTaskTimeout(f"{watch} has not ended within execution_timeout={self.execution_timeout}.")
             if event["status"] == "error":
                 raise (TransientError if event["retryable"] else ConfigurationError)(event["message"])
             if told["how"] == "waiting":
@@ -163,7 +164,7 @@ class RemoteSyncOperator(EltOperator):
 
     def _started(self, talk: Talk, order: Order, intents: Intents) -> Started:
         def begin() -> Flow[Started]:
-            yield from self.before(talk.remote, intents)
+            yield from self.before(talk.remote, order, intents)
             return (yield from talk.remote.start(order, intents))
 
         started = self._interruptible(
@@ -261,13 +262,10 @@ class RemoteSyncOperator(EltOperator):
         url = talk.remote.session.settings.base_url
         return Report(self.remote_name, watch.remote_id, seen.job_id, seen.word, url, rows=seen.rows, bytes=seen.bytes)
 
-    def _timed_out(self, watch: Watch) -> str:
-        return f"{watch} has not ended within execution_timeout={self.execution_timeout}."
-
     # --- what the triggerer and the link read ---
 
     def _note(self, context: Context, owner: str, started: Started | None) -> dict[str, Any]:
-        note: dict[str, Any] = {"owner": owner, "remote": self.remote_name}
+        note: dict[str, Any] = {"owner": owner, "remote": self.remote_name, **self._kept}
         if started:
             note |= {"watch": started.watch.to_json(), "url": started.url, "how": started.how}
         context["ti"].xcom_push(key=KEY, value=note)

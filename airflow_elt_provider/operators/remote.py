@@ -11,6 +11,7 @@ from airflow_elt_provider._compat import Context
 from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.operators._remote_task import RemoteSyncOperator
 from airflow_elt_provider.operators._remote_values import parsed_time, rendered
+from airflow_elt_provider.operators._schema_gate import GatedSyncOperator
 from airflow_elt_provider.operators._task import EltOperator, run_identity
 
 if TYPE_CHECKING:
@@ -20,22 +21,20 @@ if TYPE_CHECKING:
 _RESUME = ("failed", "none")
 
 
-class AirbyteSyncOperator(RemoteSyncOperator):
-    """Runs a sync of an Airbyte connection.
+class AirbyteSyncOperator(GatedSyncOperator):
+    """Runs a sync of an Airbyte connection, on request only where its source has the schema that was accepted.
 
     Its result (XCom) is ``{"remote", "remote_id", "job_id", "status", "started_at", "finished_at", "rows", "bytes",
     "attempts", "streams", "url"}``.
 
     :param connection_id: UUID of Airbyte's connection. (templated)
+
+    ``schema_lock`` and what goes with it: see
+    :class:`~airflow_elt_provider.operators._schema_gate.GatedSyncOperator`.
     """
 
     remote_name = "airbyte"
     writes_streams = True
-    template_fields: Sequence[str] = ("connection_id",)
-
-    def __init__(self, *, connection_id: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.connection_id = connection_id
 
     def order(self, context: Context, key: str) -> Order:
         """Return what is to run."""
@@ -43,7 +42,7 @@ class AirbyteSyncOperator(RemoteSyncOperator):
         return _order(self, context, key, connection_id)
 
 
-class FivetranSyncOperator(RemoteSyncOperator):
+class FivetranSyncOperator(GatedSyncOperator):
     """Runs a sync of a Fivetran connection. It is never forced: what runs already is not interrupted.
 
     :param connection_id: Fivetran's id of the connection. (templated)
@@ -53,11 +52,9 @@ class FivetranSyncOperator(RemoteSyncOperator):
 
     remote_name = "fivetran"
     writes_streams = True
-    template_fields: Sequence[str] = ("connection_id",)
 
-    def __init__(self, *, connection_id: str, preflight: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(self, *, preflight: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.connection_id = connection_id
         self.preflight = [preflight] if isinstance(preflight, str) else list(preflight or ())
         refuse_unknown_checks(self.preflight)
 
@@ -65,13 +62,14 @@ class FivetranSyncOperator(RemoteSyncOperator):
         """Return what is to run."""
         return _order(self, context, key, self._id())
 
-    def before(self, remote: Any, intents: Intents) -> Flow[None]:
-        """Run the checks, unless the sync that an earlier try started still runs."""
+    def before(self, remote: Any, order: Order, intents: Intents) -> Flow[None]:
+        """Run the checks, unless the sync that an earlier try started still runs; then look at the schema."""
         from airflow_elt_provider.remotes.fivetran_checks import run_checks
 
-        if self.preflight and intents.read() is not None and (yield from remote.connection(self._id())).syncing:
-            return
-        yield from run_checks(remote, self._id(), self.preflight)
+        begun = self.preflight and intents.read() is not None and (yield from remote.connection(self._id())).syncing
+        if not begun:
+            yield from run_checks(remote, self._id(), self.preflight)
+        yield from super().before(remote, order, intents)
 
     def _id(self) -> str:
         return rendered("connection_id", self.connection_id, "'speak_inexpensive', as in the connection's Setup tab")

@@ -16,12 +16,15 @@ from airflow_elt_provider.notifications.slack import EltSlackNotifier
 from airflow_elt_provider.operators import _metrics
 from airflow_elt_provider.operators._reads import ReadsSource
 from airflow_elt_provider.operators._remote_task import RemoteSyncOperator
+from airflow_elt_provider.operators._schema_gate import GatedSyncOperator
 from airflow_elt_provider.operators._task import EltOperator, UsesStage
 from airflow_elt_provider.operators._writes import MergesRows
+from airflow_elt_provider.operators.remote_config import RemoteConfigOperator
 from airflow_elt_provider.provider_info import get_provider_info
 from airflow_elt_provider.remotes.model import Report, StreamReport
 from airflow_elt_provider.sensors.freshness import FreshnessSensor
 from airflow_elt_provider.sensors.remote import RemoteSyncSensor
+from airflow_elt_provider.sensors.schema_drift import SchemaDriftSensor
 from airflow_elt_provider.task_groups import sync_partitioned_table, sync_tables
 from tests.docs.pages import ELT, ROOT, first_cells, sections
 
@@ -31,8 +34,10 @@ GROUPS = {
     MergesRows: "Merging",
     UsesStage: "The stage",
     RemoteSyncOperator: "Driving a remote",
+    GatedSyncOperator: "The schema gate",
+    RemoteConfigOperator: "Configuration of a remote",
 }
-_INNER = {"SyncDiscoveredTableOperator"}
+_INNER = {"SyncDiscoveredTableOperator", "RemoteConfigOperator"}
 
 
 def _operators():
@@ -77,7 +82,10 @@ def _marked(*headings):
     return {found[1] for line in lines if (found := re.match(r"\| `(\w+)` \| T ", line))}
 
 
-@pytest.mark.parametrize("sensor", [RemoteSyncSensor, FreshnessSensor], ids=lambda sensor: sensor.__name__)
+SENSORS = [RemoteSyncSensor, FreshnessSensor, SchemaDriftSensor]
+
+
+@pytest.mark.parametrize("sensor", SENSORS, ids=lambda sensor: sensor.__name__)
 def test_a_sensor_is_described(sensor):
     section = OPERATORS[sensor.__name__]
     assert sensor.__module__ in get_provider_info()["sensors"][0]["python-modules"]
@@ -135,10 +143,13 @@ def test_types_that_column_types_lists_are_known():
         assert word in _SPOKEN or word in {"decimal(p,s)", "double", "json", "uuid", "time"}, word
 
 
-@pytest.mark.parametrize("command", ["guess", "sync", "plan", "reconcile", "doctor", "reset", "gc"])
+REMOTE = [f"remote {command}" for command in ("export", "diff", "plan", "apply", "restore")]
+
+
+@pytest.mark.parametrize("command", ["guess", "sync", "plan", "reconcile", *REMOTE, "doctor", "reset", "gc"])
 def test_every_flag_of_the_command_line_is_described(command):
     text = subprocess.run(
-        [ELT, command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True,
+        [ELT, *command.split(), "--help"], cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     flags = set(re.findall(r"(--[a-z][a-z-]+)", text)) - {"--help"}
     assert first_cells(sections(ROOT / "docs/cli.md")[f"elt {command}"]) == flags
