@@ -14,6 +14,7 @@ from benchmarks.report import Report, machine, write
 NAMES: Final = (
     "imports", "extract", "postgres_to_postgres", "postgres_to_duckdb", "idle", "memory", "airflow_task", "remotes",
     "merge_changes", "fingerprint", "wal", "reconcile", "statements", "triggerer", "guess", "files", "workers",
+    "remote_config",
 )  # fmt: skip
 ROWS: Final = 2_000_000
 

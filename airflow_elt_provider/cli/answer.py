@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from airflow_elt_provider.errors import EltError
+
+_PLAIN: Final = {None: "", True: "yes", False: "no"}
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,14 @@ def lines_of(document: dict[str, Any]) -> str:
 
 def _said(value: Any) -> str:
     match value:
-        case None | [] | {} | "":
-            return ""
-        case bool():
-            return "yes" if value else "no"
+        case None | bool():
+            return _PLAIN[value]
         case int():
             return f"{value:,}"
+        case float():
+            return f"{value:,.2f}"
         case dict():
-            return ", ".join(f"{name} {item}" for name, item in value.items())
+            return ", ".join(f"{name} {_said(item)}" for name, item in value.items())
         case list() | tuple():
-            return ", ".join(map(str, value))
+            return ("; " if any(isinstance(item, dict) for item in value) else ", ").join(map(_said, value))
     return str(value)

@@ -51,6 +51,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 def _add_diff(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--schemas", action="store_true", help="also hold the sources' schemas against the lock files")
+    _add_moves(parser)
     parser.set_defaults(run=_diff)
 
 
@@ -73,17 +74,22 @@ def _add_apply(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_restore(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--into", type=pair, action="append", default=[], metavar="OLD=NEW",
-        help="put what was in workspace OLD into NEW; may be repeated",
-    )  # fmt: skip
+    _add_moves(parser)
     parser.add_argument("--disabled", action="store_true", help="make connections switched off")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     _add_credentials(parser)
     parser.set_defaults(run=_restore)
 
 
+def _add_moves(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--into", type=pair, action="append", default=[], metavar="OLD=NEW",
+        help="what the files say of workspace OLD is meant for NEW; may be repeated",
+    )  # fmt: skip
+
+
 def _add_reach(parser: argparse.ArgumentParser) -> None:
+    _add_moves(parser)
     parser.add_argument("--allow-delete", action="store_true", help="delete what is only on the server")
     parser.add_argument(
         "--write-secrets", action="store_true", help="write secrets again that files refer to: none can be compared"
@@ -144,7 +150,10 @@ def _apply(arguments: argparse.Namespace) -> Answer:
     if arguments.plan is None:
         _refuse_silence(arguments, "--yes or --plan")
         work, talk = _opened(arguments)
-        return _carried_out(_made(work, arguments), work, talk, arguments)
+        made = _made(work, arguments)
+        if arguments.yes:
+            made.refuse_new_workspaces()
+        return _carried_out(made, work, talk, arguments)
     if arguments.write_secrets:
         raise ConfigurationError(
             "--write-secrets makes another plan than --plan has.", hint="give it to elt remote plan"
@@ -161,18 +170,9 @@ def _apply(arguments: argparse.Namespace) -> Answer:
 
 def _restore(arguments: argparse.Namespace) -> Answer:
     from airflow_elt_provider.remotes.config_as_code.plan import PlanOptions
-    from airflow_elt_provider.remotes.config_as_code.work import restored
 
     _refuse_silence(arguments, "--yes")
     work, talk = _opened(arguments)
-    moves = dict(arguments.into)
-    there = {key.workspace for key in work.files().objects if key.workspace}
-    if unknown := sorted(moves.keys() - there):
-        raise ConfigurationError(
-            f"--into {unknown[0]}={moves[unknown[0]]}: no file is of workspace {unknown[0]!r}.",
-            hint=f"one of {', '.join(sorted(there)) or 'none: the files name no workspace'}",
-        )
-    restored(work, moves, disabled=arguments.disabled)
     return _carried_out(work.plan(PlanOptions(only_create=True)), work, talk, arguments)
 
 
@@ -235,10 +235,24 @@ def _opened(arguments: argparse.Namespace) -> tuple[ConfigWork, Talk]:
         _keep_credentials(server, credentials)
     talk = Talk(driver(settings), remote.name)
     let_be_cancelled(talk)
-    return ConfigWork(
-        server, talk, settings.base_url, WatchedFolder(place, talk), arguments.workspace or None,
-        talk.tell,
-    ), talk  # fmt: skip
+    watched = WatchedFolder(place, talk)
+    work = ConfigWork(server, talk, settings.base_url, watched, arguments.workspace or None, talk.tell)
+    _move(work, dict(getattr(arguments, "into", ())), disabled=getattr(arguments, "disabled", False))
+    return work, talk
+
+
+def _move(work: ConfigWork, moves: dict[str, str], *, disabled: bool) -> None:
+    from airflow_elt_provider.remotes.config_as_code.work import restored
+
+    if not moves and not disabled:
+        return
+    there = {key.workspace for key in work.files().objects if key.workspace}
+    if unknown := sorted(moves.keys() - there):
+        raise ConfigurationError(
+            f"--into {unknown[0]}={moves[unknown[0]]}: no file is of workspace {unknown[0]!r}.",
+            hint=f"one of {', '.join(sorted(there)) or 'none: the files name no workspace'}",
+        )
+    restored(work, moves, disabled=disabled)
 
 
 def _keep_credentials(server: ConfigServer, folder: Path) -> None:

@@ -26,7 +26,7 @@ def from_environment(reference: str) -> Secret:
 def refuse_missing(plan: Plan) -> None:
     """Look every secret up that a plan writes, before anything is done. :raises ConfigurationError: for the first."""
     for change in plan.changes:
-        for _, text in references(change.wanted or {}):
+        for _, text in references(change.sent):
             if text != NOT_EXPORTED:
                 from_environment(text)
 

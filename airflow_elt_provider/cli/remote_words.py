@@ -27,7 +27,7 @@ _LOOK: Final = 0.2
 """Seconds between two looks whether an answer is there, or the command was told to stop."""
 
 
-def coloured(text: str, stream: IO[str]) -> str:
+def coloured(text: str, stream: IO[str] | None) -> str:
     """Return a text with its signs in colours, where a terminal wants them."""
     if not colours(stream):
         return text
@@ -70,6 +70,9 @@ def applied_text(plan: Plan, applied: Applied) -> str:
         lines += ["The server did not take over:", *(f"  ! {value}" for value in applied.not_taken)]
     if plan.left_alone:
         lines.append(f"{len(plan.left_alone)} only on the server, left alone (see --allow-delete)")
+    if plan.differing:
+        lines.append("There already and not as the files say, left alone (elt remote apply changes it):")
+        lines += [f"  {key}" for key in plan.differing]
     return "\n".join(lines)
 
 
@@ -83,6 +86,7 @@ def applied_json(plan: Plan, applied: Applied, folder: str) -> dict[str, Any]:
         "found_done": [key.named() for key in applied.found_done],
         "not_taken": list(applied.not_taken),
         "left_alone": [key.named() for key in plan.left_alone],
+        "differing": [key.named() for key in plan.differing],
     }
 
 
@@ -99,7 +103,7 @@ def write_plan(plan: Plan, path: Path) -> None:
     try:
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 - a handle
+            with open(handle, "w", encoding="utf-8", errors="surrogatepass") as file:  # noqa: PTH123 - a handle
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())

@@ -24,12 +24,12 @@ _EVERY: Final = 0.1
 _UNITS: Final = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
-def draws(stream: IO[str], env: Mapping[str, str] = os.environ) -> bool:
-    """Whether a line can be drawn again there: a terminal, and none that is dumb."""
-    return stream.isatty() and env.get("TERM", "dumb") != "dumb"
+def draws(stream: IO[str] | None, env: Mapping[str, str] = os.environ) -> bool:
+    """Whether a line can be drawn again there: a terminal, and none that is dumb; None: it is closed."""
+    return stream is not None and stream.isatty() and env.get("TERM", "dumb") != "dumb"
 
 
-def colours(stream: IO[str], env: Mapping[str, str] = os.environ) -> bool:
+def colours(stream: IO[str] | None, env: Mapping[str, str] = os.environ) -> bool:
     """Whether colours are wanted there; see no-color.org."""
     return draws(stream, env) and not env.get("NO_COLOR")
 

@@ -37,6 +37,15 @@ class Told:
             log.info("%s: %s of %s", what, done, total)
 
 
+def refuse_unknown(name: str, value: Any, words: Sequence[str]) -> None:
+    """Refuse a word that there is not.
+
+    :raises ConfigurationError: lists those that there are.
+    """
+    if value not in words:
+        raise ConfigurationError(f"{name}={value!r} is unknown.", hint=f"one of {', '.join(words)}")
+
+
 def names_of(name: str, value: Any) -> list[str] | None:
     """Return names that a parameter or its template gives: a list, its JSON, or one name; None for none.
 
@@ -45,8 +54,8 @@ def names_of(name: str, value: Any) -> list[str] | None:
     if value is None or value in ("", "None"):
         return None
     found = _read(value) if isinstance(value, str) and value.lstrip().startswith("[") else value
-    found = [found] if isinstance(found, str) else found
-    if isinstance(found, list | tuple) and all(isinstance(one, str) for one in found):
+    found = [found] if isinstance(found, str) and not found.lstrip().startswith("[") else found
+    if isinstance(found, list | tuple) and all(isinstance(one, str) and one.strip() for one in found):
         return list(found)
     raise ConfigurationError(f"{name}={value!r} is no list of names.", hint=f"write {name}=['Production']")
 
@@ -58,10 +67,14 @@ def plan_of(value: Any) -> tuple[str | None, str]:
     :raises ConfigurationError: for anything else.
     """
     text = value if isinstance(value, Mapping) else rendered("plan", value, "\"{{ ti.xcom_pull('plan')['plan'] }}\"")
-    if isinstance(text, str) and not text.lstrip().startswith("{"):
+    if isinstance(text, str) and "://" in text.partition("{")[0]:
         return None, text
     found = _read(text) if isinstance(text, str) else text
-    if isinstance(found, Mapping) and isinstance(found.get("plan"), Mapping):
+    if not isinstance(found, Mapping):
+        raise ConfigurationError(
+            f"plan={str(value)[:80]!r} is neither a plan nor a URI.", hint="e.g. plan='gs://config/plan.json'"
+        )
+    if isinstance(found.get("plan"), Mapping):
         found = found["plan"]
     return json.dumps(found), ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 KEY: Final = "schema_drift"
 """XCom of a sync: the differences."""
+_MEMORY: Final = "elt_schema_drift"
 ON_DRIFT: Final = ("report", "propose")
 _RUNS: Final = frozenset({"running", "pending", "incomplete", "syncing", "rescheduled"})
 
@@ -45,6 +47,7 @@ class GatedSyncOperator(RemoteSyncOperator):
     template_fields: Sequence[str] = ("connection_id", "schema_lock")
     _gate: Gate | None = None
     _checked: Checked | None = None
+    _memory: Any = None  # Airflow's task state store, from 3.3 on: it outlives a try
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class GatedSyncOperator(RemoteSyncOperator):
         """Look at the schema, start or find the run, and wait for it."""
         if self._is_gated:
             self._gate = gate_of(self.schema_lock, self.schema_lock_conn_id, self.on_schema_drift, self.on_drift)
+            self._memory = context.get("task_state_store")
         try:
             return super().run_step(context)
         finally:
@@ -97,11 +101,26 @@ class GatedSyncOperator(RemoteSyncOperator):
         from airflow_elt_provider.remotes.config_as_code.opening import config_server
 
         yield from super().before(remote, order, intents)
-        if self._gate is None or (yield from _has_begun(remote, order, intents)):
+        if self._gate is None:
             return
-        self._checked = yield from self._gate.check(config_server(remote), order.remote_id)
-        self._kept = {KEY: self._checked.to_json()}
-        self._checked.refuse()
+        self._checked = self._checked or self._remembered(order)
+        if not (yield from _has_begun(remote, order, intents)):
+            checked = yield from self._gate.check(config_server(remote), order.remote_id)
+            self._checked = checked.after(self._checked, self._gate.policy)
+            self._checked.refuse()
+            self._remember(order, self._checked)
+        self._kept = {KEY: self._checked.to_json()} if self._checked else {}
+
+    def _remembered(self, order: Order) -> Checked | None:
+        """Return what an earlier try found; what it let the connection follow is seen by no later look."""
+        from airflow_elt_provider.remotes.config_as_code.gate import Checked
+
+        value = json.loads((self._memory.get(_MEMORY) if self._memory is not None else None) or "{}")
+        return Checked.from_json(value) if value.get("key") == order.key else None
+
+    def _remember(self, order: Order, checked: Checked) -> None:
+        if self._memory is not None and checked.drifts:
+            self._memory.set(_MEMORY, json.dumps({"key": order.key, **checked.to_json()}))
 
     def _ended(self, context: Context, talk: Talk, watch: Watch, seen: Sighting) -> dict[str, Any]:
         result = super()._ended(context, talk, watch, seen)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow_elt_provider._compat import AirflowFailException, AirflowSkipException, Context
 from airflow_elt_provider.core.request import truth
-from airflow_elt_provider.errors import ConfigurationError
+from airflow_elt_provider.errors import ConfigurationError, TransientError
 from airflow_elt_provider.operators import _config_texts as texts
 from airflow_elt_provider.operators._remote_values import rendered
 from airflow_elt_provider.operators._task import EltOperator
@@ -67,12 +67,20 @@ class RemoteConfigOperator(EltOperator):
         address = hook.settings().base_url
         return ConfigWork(hook.get_configuration(), drive, address, folder, workspaces, texts.Told()), drive
 
+    def _driven(self, function: Callable[[], _T], drive: Driver) -> _T:
+        """Do work that a kill can end.
+
+        :raises TransientError: when it was ended.
+        """
+        try:
+            return self._stoppable(function, drive.stop)
+        except TransientError as error:
+            if not self._stopped:
+                raise
+            raise TransientError("The task was told to stop.", hint="the next try goes on from here") from error
+
     def _uri(self) -> str:
         return rendered("folder", self.folder, "'gs://config/airbyte'")
-
-    def _known(self, name: str, value: str, words: Sequence[str]) -> None:
-        if value not in words and not self._is_being_mapped():
-            raise ConfigurationError(f"{name}={value!r} is unknown.", hint=f"one of {', '.join(words)}")
 
 
 class RemoteConfigExportOperator(RemoteConfigOperator):
@@ -87,13 +95,15 @@ class RemoteConfigExportOperator(RemoteConfigOperator):
     def __init__(self, *, schemas: str = "new", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.schemas = schemas
-        self._known("schemas", schemas, _SCHEMAS)
+        if not self._is_being_mapped():
+            texts.refuse_unknown("schemas", schemas, _SCHEMAS)
 
     def run_step(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
         """Export."""
+        texts.refuse_unknown("schemas", self.schemas, _SCHEMAS)
         work, drive = self._opened()
         schemas: Any = self.schemas
-        exported = self._stoppable(lambda: work.export(schemas=schemas), drive.stop)
+        exported = self._driven(lambda: work.export(schemas=schemas), drive)
         result = exported.to_json(work.folder.uri)
         log.info("%s", texts.exported(result))
         return result
@@ -113,13 +123,14 @@ class RemoteConfigDiffOperator(RemoteConfigOperator):
         super().__init__(**kwargs)
         self.schemas = truth(schemas, "schemas")
         self.on_difference = on_difference
-        self._known("on_difference", on_difference, _ON_DIFFERENCE)
+        if not self._is_being_mapped():
+            texts.refuse_unknown("on_difference", on_difference, _ON_DIFFERENCE)
 
     def run_step(self, context: Context) -> dict[str, Any]:
         """Compare."""
-        self._known("on_difference", self.on_difference, _ON_DIFFERENCE)
+        texts.refuse_unknown("on_difference", self.on_difference, _ON_DIFFERENCE)
         work, drive = self._opened()
-        found = self._stoppable(lambda: work.diff(schemas=self.schemas), drive.stop)
+        found = self._driven(lambda: work.diff(schemas=self.schemas), drive)
         result = found.to_json()
         what = f"{work.server.remote} at {work.address}"
         if found.equal:
@@ -140,15 +151,15 @@ class RemoteConfigDiffOperator(RemoteConfigOperator):
 class RemoteConfigApplyOperator(RemoteConfigOperator):
     """Brings a remote to what its files say, and may be repeated after a crash.
 
-    Its result (XCom) is ``{"plan", "done", "found_done", "not_taken"}``. Where the remote does not take a value over,
-    the task fails.
+    Its result (XCom) is ``{"plan", "done", "found_done", "not_taken"}``. Where the plan cannot be carried out, or the
+    remote does not take a value over, the task fails, and has a result all the same.
 
     :param plan: what is to be done: URI of a plan file, or the plan that another task gave (its ``plan``, or its whole
         result). Nothing is done where server or files changed since. Default: what differs now. (templated)
     :param allow_delete: whether what no file holds is deleted.
     :param write_secrets: whether secrets that files refer to are written again, of what is there already.
     :param reset: whether a connection whose sync modes, keys or cursors changed has its data reset.
-    :param dry_run: whether to make and show the plan only.
+    :param dry_run: whether to make and show the plan only; the task fails where it could not be carried out.
     """
 
     template_fields: Sequence[str] = (*RemoteConfigOperator.template_fields, "plan")
@@ -178,12 +189,16 @@ class RemoteConfigApplyOperator(RemoteConfigOperator):
         work, drive = self._opened()
 
         def stoppable(function: Callable[[], _T]) -> _T:
-            return self._stoppable(function, drive.stop)
+            return self._driven(function, drive)
 
         plan = stoppable(self._given() if self._has_plan else lambda: self._made(work))
         log.info("%s", plan.text())
+        result = texts.applied(plan, Applied())
+        self._refuse_problems(context, plan, result)
         if self.only_plans:
-            return texts.applied(plan, Applied())
+            return result
+        if not self._has_plan:
+            plan.refuse_new_workspaces()
         self._refuse_deletes(plan)
         secrets = self._secrets(plan, stoppable(work.files).objects)
         options = ApplyOptions(reset=self.reset)
@@ -221,6 +236,11 @@ class RemoteConfigApplyOperator(RemoteConfigOperator):
             return Plan.from_json(content, place)
 
         return read
+
+    def _refuse_problems(self, context: Context, plan: Plan, result: dict[str, Any]) -> None:
+        if plan.problems:
+            context["ti"].xcom_push(key=_RESULT, value=result)
+            raise ConfigurationError(f"The plan cannot be carried out: {'; '.join(plan.problems)}")
 
     def _refuse_deletes(self, plan: Plan) -> None:
         gone = [str(one.key) for one in plan.changes if one.action == "delete"]

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ON_FAIL: Final = ("fail", "wait")
+_RESULT: Final = "return_value"
 
 
 class SchemaDriftSensor(BaseSensorOperator):
     """Lets the remote look at the source of a connection, and succeeds when nothing that is to fail has drifted.
 
-    Its result (XCom) is the list of differences ``{"change", "stream", "field", "old", "new"}``; where there are any,
-    there is an event of the asset ``elt://<conn_id>/schema/<connection_id>``.
+    Its result (XCom) is the list of differences ``{"change", "stream", "field", "old", "new"}``, also while it waits
+    and where it fails. Where it succeeds, and there are any, there is an event of the asset
+    ``elt://<conn_id>/schema/<connection_id>``.
 
     Each look lets the remote read its source: give a sensor that waits a long ``poke_interval``, and
     ``mode="reschedule"``.
@@ -86,6 +88,7 @@ class SchemaDriftSensor(BaseSensorOperator):
             log.warning("%s Looking again later.", error)
             return False
         except SchemaDriftError as error:
+            context["ti"].xcom_push(key=_RESULT, value=checked.listed())
             if self.on_fail == "wait":
                 log.warning("%s Waiting.", error)
                 return False

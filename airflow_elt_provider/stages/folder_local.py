@@ -10,7 +10,7 @@ from typing import Final
 from uuid import uuid4
 
 from airflow_elt_provider.core.layout import WORK_PREFIX
-from airflow_elt_provider.errors import ConfigurationError
+from airflow_elt_provider.errors import ConfigurationError, TransientError
 from airflow_elt_provider.stages.folder_rules import MOST_BYTES, shown, too_large
 from airflow_elt_provider.stages.no_replace import flush_file, flush_folder, make_folder
 from airflow_elt_provider.stages.uri import file_uri, folder_path, safe_path
@@ -81,6 +81,8 @@ class LocalFolder:
                     file.write(content)
                 flush_file(draft)
                 draft.replace(target)
+            except FileNotFoundError:
+                raise TransientError(f"{target.parent} was removed while {target.name} was written to it.") from None
             finally:
                 draft.unlink(missing_ok=True)
             flush_folder(target.parent)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,3 +155,23 @@ def airflow_2_raises_timeouts() -> Iterator[None]:
     except BaseException as error:
         if type(error).__name__ != "AirflowTaskTimeout" or not AIRFLOW_2:
             raise
+
+
+@contextmanager
+def without_lineage() -> Iterator[None]:
+    """Let OpenLineage hear nothing: its listeners fork this large process twice a task."""
+    told = [(hooks, one) for hooks in _hooks() for one in hooks.get_plugins() if "openlineage" in type(one).__module__]
+    for hooks, one in told:
+        hooks.unregister(one)
+    try:
+        yield
+    finally:
+        for hooks, one in told:
+            hooks.register(one)
+
+
+def _hooks() -> Iterator[Any]:
+    """Yield what calls listeners: of the scheduler's side, and of the task's, where that is another."""
+    for name in ("airflow.listeners.listener", "airflow.sdk.listener"):
+        with suppress(ImportError):
+            yield import_module(name).get_listener_manager().pm

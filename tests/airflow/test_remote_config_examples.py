@@ -27,6 +27,12 @@ STREAM = {"name": "orders", "fields": {"id": {"type": "integer"}, "note": {"type
 pytestmark = pytest.mark.skipif(in_process.AIRFLOW_2, reason="the oldest Airflow is tested without Google's provider")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quietly() -> Iterator[None]:
+    with in_process.without_lineage():
+        yield
+
+
 @pytest.fixture
 def airbyte() -> Iterator[FakeAirbyte]:
     with FakeAirbyte(public=False, config="0.40", auth="basic") as server:

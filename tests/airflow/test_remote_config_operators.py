@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 import time
+from collections import defaultdict
 
 import pytest
 
-from airflow_elt_provider.errors import TransientError
+from airflow_elt_provider._compat import AirflowFailException
+from airflow_elt_provider.errors import ConfigurationError, TransientError
 from airflow_elt_provider.hooks.remotes import remote_hook
+from airflow_elt_provider.operators._config_texts import names_of, plan_of
+from airflow_elt_provider.operators.remote import AirbyteSyncOperator, FivetranSyncOperator
+from airflow_elt_provider.operators.remote_config import (
+    RemoteConfigApplyOperator,
+    RemoteConfigDiffOperator,
+    RemoteConfigExportOperator,
+)
 from airflow_elt_provider.remotes.config_as_code.opening import driver
 from airflow_elt_provider.remotes.config_as_code.work import ConfigWork
 from airflow_elt_provider.remotes.flow import Pause
 from airflow_elt_provider.remotes.settings import RemoteSettings
+from airflow_elt_provider.sensors.schema_drift import SchemaDriftSensor
 from airflow_elt_provider.stages.folder_local import LocalFolder
 from tests.airflow import in_process
 from tests.fakes.airbyte import FakeAirbyte
+from tests.fakes.digdag import FakeDigdag
 from tests.fakes.fivetran import FakeFivetran
 from tests.fakes.http_fake import Fault
 from tests.fakes.slack import FakeSlack, seen
@@ -42,10 +54,16 @@ LOCK = "*/sources/*.lock.yaml"
 BOTH = pytest.mark.parametrize("deferrable", [True, False], ids=["deferred", "here"])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quietly():
+    with in_process.without_lineage():
+        yield
+
+
 @pytest.fixture
 def airbyte():
     with FakeAirbyte(public=False, config="0.40") as server:
-        server.run_seconds = 0.2
+        server.run_seconds = 0.1
         yield server
 
 
@@ -63,12 +81,60 @@ def known(server):
     extra = {"conn_type": "eltairbyte", "host": server.url}
     if isinstance(server, FakeFivetran):
         extra = {"conn_type": "eltfivetran", "host": server.url, "login": "key", "password": "secret"}
+    if isinstance(server, FakeDigdag):
+        extra = {"conn_type": "eltdigdag", "host": server.url}
     return in_process.environment(AIRFLOW_CONN_REMOTE=json.dumps(extra))
 
 
 def run(server, folder, body, **environment):
     with known(server), in_process.environment(**environment):
         return in_process.run(IMPORTS + f'AT = dict(conn_id="remote", folder="file://{folder}")\n' + body)
+
+
+class Context(dict):
+    """What a try is given, and what it leaves, without a DAG around it."""
+
+    def __init__(self, store=None):
+        super().__init__(ti=self, dag_run=None, outlet_events=defaultdict(lambda: self))
+        if store is not None:
+            self["task_state_store"] = store
+        self.xcoms, self.events = {}, []
+
+    dag_id, run_id, task_id, map_index, try_number, max_tries, start_date = "dag", "run", "t", -1, 1, 0, None
+
+    def xcom_push(self, key, value):
+        self.xcoms[key] = json.loads(json.dumps(value))
+
+    def add(self, _asset, extra):
+        self.events += [extra] if "drift" in extra else []
+
+    @property
+    def drift(self):
+        return self.xcoms.get("schema_drift")
+
+
+class Store(dict):
+    """As Airflow 3.3 keeps it from try to try."""
+
+    set = dict.__setitem__
+
+
+def executed(server, operator, context=None):
+    """Return what an operator returns; it raises what Airflow would hear."""
+    context = context or Context()
+    context["task"] = operator
+    with known(server):
+        return operator.execute(context)
+
+
+def at(folder, **parameters):
+    return {"task_id": "t", "conn_id": "remote", "folder": f"file://{folder}", **parameters}
+
+
+def gated(folder, connection_id, kind=AirbyteSyncOperator, **parameters):
+    given = {"deferrable": False, "poll_interval": 0.05, "outage_tolerance": 5, **parameters}
+    place = {"connection_id": connection_id, "schema_lock": f"file://{folder}"}
+    return kind(task_id="t", conn_id="remote", **place, **given)
 
 
 def export(server, folder, schemas="new"):
@@ -107,6 +173,13 @@ export >> again >> RemoteConfigDiffOperator(task_id="diff", schemas=True, on_dif
     assert "the source's password" not in "".join(path.read_text() for path in folder.rglob("*.yaml"))
 
 
+def test_an_empty_workspace_beside_others(airbyte, shop, folder):
+    airbyte.add_workspace("New")
+    export(airbyte, folder)
+    result = executed(airbyte, RemoteConfigExportOperator(**at(folder, workspaces="New")))
+    assert (result["objects"], result["removed"]) == ({}, [])
+
+
 def test_a_difference_is_told_as_asked_for(airbyte, shop, folder, caplog, capfd):
     export(airbyte, folder)
     airbyte.connection(shop).settings |= {"prefix": "raw_"}
@@ -135,10 +208,21 @@ def test_a_difference_is_told_as_asked_for(airbyte, shop, folder, caplog, capfd)
     assert 'prefix = "" -> "raw_"' in said(caplog, capfd)
 
 
-def test_before_the_first_export(airbyte, shop, folder, caplog, capfd):
-    left = run(airbyte, folder, 'RemoteConfigDiffOperator(task_id="t", retries=2, **AT)')
-    assert (left.state, left.tries["t"]) == ("failed", 1)
-    assert "begin with `elt remote export`" in said(caplog, capfd)
+def test_before_the_first_export(airbyte, shop, folder):
+    with pytest.raises(AirflowFailException, match="begin with `elt remote export`"):
+        executed(airbyte, RemoteConfigDiffOperator(**at(folder)))
+
+
+def test_names_of_workspaces():
+    assert [names_of("workspaces", value) for value in (None, "", "None")] == [None] * 3
+    for value, names in (("[]", []), ("Shop", ["Shop"]), ('["a"]', ["a"]), ("['a', 'b']", ["a", "b"]), (("a",), ["a"])):
+        assert names_of("workspaces", value) == names
+
+
+@pytest.mark.parametrize("value", ["['a'", [None], [""], 3, {}], ids=repr)
+def test_what_is_no_list_of_names(value):
+    with pytest.raises(ConfigurationError, match="is no list of names"):
+        names_of("workspaces", value)
 
 
 # --- apply ---
@@ -168,29 +252,51 @@ plan >> apply >> text >> RemoteConfigApplyOperator(task_id="more", **AT)
     assert airbyte.connection(shop).status == "inactive"
 
 
-def test_nothing_is_deleted_unless_that_is_allowed(airbyte, shop, folder, tmp_path, caplog, capfd):
+def test_nothing_is_deleted_unless_that_is_allowed(airbyte, shop, folder, tmp_path):
     export(airbyte, folder)
     gone = airbyte.add_connection("gone", source_id=airbyte.connection(shop).source_id,
                                   destination_id=airbyte.connection(shop).destination_id)  # fmt: skip
-    left = run(airbyte, folder, """
-RemoteConfigApplyOperator(task_id="kept", **AT) >> RemoteConfigApplyOperator(
-    task_id="plan", allow_delete=True, dry_run="true", **AT)
-""")  # fmt: skip
-    kept, plan = left.xcoms["kept"], left.xcoms["plan"]["plan"]
+
+    def applied(**parameters):
+        return executed(airbyte, RemoteConfigApplyOperator(**at(folder, **parameters)))
+
+    kept = applied()
     assert ([one[2] for one in kept["plan"]["left_alone"]], kept["done"]) == (["gone"], [])
+    plan = applied(allow_delete=True, dry_run="true")["plan"]
     (tmp_path / "plan.json").write_text(json.dumps(plan))
-    left = run(airbyte, folder, f"""
-RemoteConfigApplyOperator(task_id="refused", plan="file://{tmp_path}/plan.json", **AT) >> RemoteConfigApplyOperator(
-    task_id="missing", plan="file://{tmp_path}/nothing.json", trigger_rule="all_done", **AT
-) >> RemoteConfigApplyOperator(
-    task_id="done", plan="file://{tmp_path}/plan.json", allow_delete=True, trigger_rule="all_done", **AT)
-""")  # fmt: skip
-    assert left.states == {"refused": "failed", "missing": "failed", "done": "success"}
-    log = said(caplog, capfd)
-    assert "The plan deletes connection" in log
-    assert "There is no plan at" in log
-    assert [one.split()[:2] for one in left.xcoms["done"]["done"]] == [["deleted", "connection"]]
+    with pytest.raises(AirflowFailException, match="The plan deletes connection"):
+        applied(plan=f"file://{tmp_path}/plan.json")
+    with pytest.raises(AirflowFailException, match="There is no plan at"):
+        applied(plan=f"file://{tmp_path}/nothing.json", allow_delete=True)
+    done = applied(plan=f"file://{tmp_path}/plan.json", allow_delete=True)
+    assert [one.split()[:2] for one in done["done"]] == [["deleted", "connection"]]
     assert airbyte.connection(gone).status == "deprecated"
+
+
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry", "real"])
+def test_a_plan_that_cannot_be_carried_out(airbyte, shop, folder, dry_run):
+    export(airbyte, folder)
+    path = file_of(folder, "*/sources/shop-source.yaml")
+    path.with_name("new.yaml").write_text(path.read_text().replace("name: shop source", "name: new"))
+    context = Context()
+    with pytest.raises(AirflowFailException, match=r"the secret at configuration\.password was not exported"):
+        executed(airbyte, RemoteConfigApplyOperator(**at(folder, dry_run=dry_run)), context)
+    assert len(context.xcoms["return_value"]["plan"]["problems"]) == 1
+    assert airbyte.asked(r"sources/create$") == []
+
+
+@pytest.mark.parametrize("value", ["plan.json", "[1]", "{bad", [1], 5], ids=repr)
+def test_what_is_no_plan(value):
+    with pytest.raises(ConfigurationError, match="is neither a plan nor a URI"):
+        plan_of(value)
+
+
+def test_a_plan_in_all_its_forms():
+    assert plan_of("gs://config/plan.json") == (None, "gs://config/plan.json")
+    whole = {"plan": {"server": "https://x"}}
+    for value in (whole, whole["plan"], str(whole), json.dumps(whole["plan"])):
+        text, place = plan_of(value)
+        assert (json.loads(text), place) == (whole["plan"], "")
 
 
 def test_secrets_come_from_airflow_and_are_seen_nowhere(airbyte, shop, folder, caplog, capfd):
@@ -226,34 +332,9 @@ def test_secrets_come_from_airflow_and_are_seen_nowhere(airbyte, shop, folder, c
 # --- the gate ---
 
 
-def sync(server, folder, connection_id, more="", *, deferrable=False, kind="Airbyte", **environment):
-    body = f"""
-{kind}SyncOperator(task_id="t", conn_id="remote", connection_id={connection_id!r}, schema_lock="file://{folder}",
-                   deferrable={deferrable}, poll_interval=0.2, outage_tolerance=5, {more})
-"""
-    return run(server, folder, body, **environment)
-
-
 def drift_of(left, task_id="t"):
     (ti,) = [one for one in left.run.get_task_instances() if one.task_id == task_id]
     return ti.xcom_pull(task_ids=task_id, key="schema_drift")
-
-
-@BOTH
-def test_drift_that_is_only_said(airbyte, shop, folder, deferrable, caplog, capfd):
-    export(airbyte, folder)
-    airbyte.set_source_streams(shop, [WIDER, "more"])
-    left = sync(airbyte, folder, shop, "on_drift='propose', on_schema_drift={'stream_added': 'ignore'}",
-                deferrable=deferrable)  # fmt: skip
-    assert (left.state, drift_of(left), len(airbyte.starts(shop))) == ("success", [ADDED], 1)
-    assert "field added  public.orders  total" in said(caplog, capfd)
-    proposed = file_of(folder, "*/sources/*.proposed.yaml")
-    assert "more:" in proposed.read_text()
-    if not in_process.AIRFLOW_2:  # it wants aliases registered by a scheduler
-        assert events_of(shop) == [{"drift": [ADDED], "proposed": f"file://{proposed}"}]
-    proposed.replace(file_of(folder, LOCK))
-    left = sync(airbyte, folder, shop, "on_schema_drift='fail'", deferrable=deferrable)
-    assert (left.state, drift_of(left)) == ("success", [])
 
 
 def events_of(connection_id):
@@ -265,31 +346,92 @@ def events_of(connection_id):
         return [event.extra for event in session.query(AssetEvent) if event.uri == uri]
 
 
+def refused(server, operator, context=None):
+    with pytest.raises(AirflowFailException) as said:
+        executed(server, operator, context)
+    return str(said.value)
+
+
+def proposals(folder):
+    return [path.name for path in folder.rglob("*.proposed.yaml")]
+
+
+@BOTH
+def test_drift_that_is_only_said(airbyte, shop, folder, deferrable, caplog, capfd):
+    export(airbyte, folder)
+    airbyte.set_source_streams(shop, [WIDER, "more"])
+    left = run(airbyte, folder, f"""
+AirbyteSyncOperator(task_id="t", conn_id="remote", connection_id={shop!r}, schema_lock="file://{folder}",
+                    deferrable={deferrable}, poll_interval=0.2, on_drift="propose",
+                    on_schema_drift={{"stream_added": "ignore"}})
+""")  # fmt: skip
+    assert (left.state, drift_of(left), len(airbyte.starts(shop))) == ("success", [ADDED], 1)
+    assert "field added  public.orders  total" in said(caplog, capfd)
+    proposed = file_of(folder, "*/sources/*.proposed.yaml")
+    assert "more:" in proposed.read_text()
+    if not in_process.AIRFLOW_2:  # it wants aliases registered by a scheduler
+        assert events_of(shop) == [{"drift": [ADDED], "proposed": f"file://{proposed}"}]
+    proposed.replace(file_of(folder, LOCK))
+    context = Context()
+    executed(airbyte, gated(folder, shop, on_schema_drift="fail"), context)
+    assert (context.drift, context.events) == ([], [])
+
+
 def test_drift_that_fails_starts_nothing(airbyte, shop, folder):
     export(airbyte, folder)
     airbyte.set_source_streams(shop, [NARROWER])
     with FakeSlack() as slack:
-        more = "retries=2, on_failure_callback=[EltSlackNotifier()], on_drift='propose'"
-        left = sync(airbyte, folder, shop, more, AIRFLOW_CONN_SLACK_DEFAULT=slack.connection())
+        left = run(airbyte, folder, f"""
+AirbyteSyncOperator(task_id="t", conn_id="remote", connection_id={shop!r}, schema_lock="file://{folder}", retries=2,
+                    on_failure_callback=[EltSlackNotifier()], on_drift="propose")
+""", AIRFLOW_CONN_SLACK_DEFAULT=slack.connection())  # fmt: skip
     assert (left.state, left.tries["t"], airbyte.starts(shop), drift_of(left)) == ("failed", 1, [], [REMOVED])
     (message,) = map(seen, slack.messages)
     assert "field removed: public.orders.note (string)." in message
     assert "put file://" in message.split("*Remedy:*")[1]
     airbyte.set_source_streams(shop, [ORDERS])
-    assert sync(airbyte, folder, shop, "on_drift='propose'").state == "success"
-    assert list(folder.rglob("*.proposed.yaml")) == []
+    executed(airbyte, gated(folder, shop, on_drift="propose"))
+    assert proposals(folder) == []
+
+
+def test_a_proposal_outlives_a_look_of_another_connection_of_the_source(airbyte, folder):
+    shop = airbyte.add_connection("shop", [ORDERS, "more"])
+    other = airbyte.add_connection("other", ["more"], source_id=airbyte.connection(shop).source_id)
+    export(airbyte, folder)
+    airbyte.set_source_streams(shop, [NARROWER, "more"])
+    refused(airbyte, gated(folder, shop, on_drift="propose"))
+    context = Context()
+    executed(airbyte, gated(folder, other, on_drift="propose"), context)
+    assert (context.drift, proposals(folder)) == ([], ["shop-source.proposed.yaml"])
+    airbyte.set_source_streams(shop, [ORDERS, "more"])
+    executed(airbyte, gated(folder, other, on_drift="propose"))
+    assert proposals(folder) == []
 
 
 def test_drift_that_is_applied_is_quiet_the_next_time(airbyte, shop, folder):
     export(airbyte, folder)
     airbyte.set_source_streams(shop, [WIDER, "more"])
-    more = "on_schema_drift={'field_added': 'apply', 'stream_added': 'apply'}"
-    left = sync(airbyte, folder, shop, more)
-    added = {"change": "stream_added", "stream": "more", "field": "", "old": "", "new": "1 fields"}
-    assert (left.state, drift_of(left)) == ("success", [added, ADDED])
+    context, added = Context(), {"change": "stream_added", "stream": "more", "field": "", "old": "", "new": "1 fields"}
+    executed(airbyte, gated(folder, shop, on_schema_drift={"field_added": "apply", "stream_added": "apply"}), context)
+    assert context.drift == [added, ADDED]
     assert {one.name for one in airbyte.connection(shop).streams} == {"orders", "more"}
-    left = sync(airbyte, folder, shop, "on_schema_drift='fail'")
-    assert (left.state, drift_of(left), len(airbyte.starts(shop))) == ("success", [], 2)
+    executed(airbyte, gated(folder, shop, on_schema_drift="fail"), context)
+    assert (context.drift, len(airbyte.starts(shop))) == ([], 2)
+
+
+def test_another_connection_of_the_source_follows_what_the_lock_has_already(airbyte, shop, folder):
+    other = airbyte.add_connection("other", [ORDERS], source_id=airbyte.connection(shop).source_id)
+    export(airbyte, folder)
+    airbyte.set_source_streams(shop, [WIDER])
+    context, found = Context(), []
+    for connection in (shop, other, other):
+        executed(airbyte, gated(folder, connection, on_schema_drift={"field_added": "apply"}), context)
+        found.append(context.drift)
+    assert found == [[ADDED], [ADDED], []]
+    sent = [one.json() for one in airbyte.asked(r"connections/update$")]
+    assert [one["connectionId"] for one in sent] == [shop, other]
+    for one in sent:
+        assert "total" in one["syncCatalog"]["streams"][0]["stream"]["jsonSchema"]["properties"]
 
 
 def test_nothing_is_applied_where_anything_fails(airbyte, shop, folder):
@@ -297,21 +439,62 @@ def test_nothing_is_applied_where_anything_fails(airbyte, shop, folder):
     lock = file_of(folder, LOCK)
     before = lock.read_bytes()
     airbyte.set_source_streams(shop, [NARROWER, "more"])
-    left = sync(airbyte, folder, shop, "on_schema_drift={'stream_added': 'apply'}")
-    assert (left.state, lock.read_bytes(), airbyte.starts(shop)) == ("failed", before, [])
+    refused(airbyte, gated(folder, shop, on_schema_drift={"stream_added": "apply"}))
+    assert (lock.read_bytes(), airbyte.starts(shop)) == (before, [])
     assert {one.name for one in airbyte.connection(shop).streams} == {"orders"}
 
 
-def test_a_lock_that_is_not_there_or_not_of_this_source(airbyte, shop, folder, caplog, capfd):
+def test_what_was_applied_is_told_by_the_try_that_succeeds(airbyte, shop, folder):
+    export(airbyte, folder)
+    airbyte.set_source_streams(shop, [WIDER])
+    context, applies = Context(Store()), {"on_schema_drift": {"field_added": "apply"}}
+    fault = airbyte.inject(Fault("POST", r"/jobs/get", status=500, times=None))
+    with pytest.raises(TransientError):
+        executed(airbyte, gated(folder, shop, outage_tolerance=0, **applies), context)
+    assert airbyte.starts(shop) != []
+    fault.times = 0
+    context.xcoms.clear()
+    context.try_number = 2
+    executed(airbyte, gated(folder, shop, **applies), context)
+    assert (context.drift, len(airbyte.starts(shop))) == ([ADDED], 1)
+    if not in_process.AIRFLOW_2:
+        assert context.events[-1] == {"drift": [ADDED], "proposed": ""}
+
+
+def test_a_try_that_is_stopped_while_the_source_is_read_changes_nothing(airbyte, shop, folder):
+    export(airbyte, folder)
+    lock = file_of(folder, LOCK)
+    before = lock.read_bytes()
+    airbyte.set_source_streams(shop, [WIDER])
+    fault = airbyte.inject(Fault("POST", r"discover_schema", then="pass", delay=0.7))
+    operator, over = gated(folder, shop, on_schema_drift="apply"), threading.Event()
+
+    def kill():
+        while not fault.hits and not over.wait(0.02):
+            pass
+        operator.on_kill()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        with pytest.raises(TransientError, match="told to stop"):
+            executed(airbyte, operator)
+    finally:
+        over.set()
+        thread.join()
+    assert (lock.read_bytes(), airbyte.starts(shop)) == (before, [])
+    assert airbyte.asked(r"connections/update$") == []
+
+
+def test_a_lock_that_is_not_there_or_not_of_this_source(airbyte, shop, folder):
     other = airbyte.add_connection("crm", [ORDERS])
     export(airbyte, folder, "none")
-    assert sync(airbyte, folder, shop, "retries=2").tries["t"] == 1
-    assert "There is no lock of source" in said(caplog, capfd)
+    assert "There is no lock of source" in refused(airbyte, gated(folder, shop))
     export(airbyte, folder)
-    one = folder / file_of(folder, "*/sources/shop-source.lock.yaml")
-    assert sync(airbyte, one, shop).state == "success"
-    assert sync(airbyte, one, other).state == "failed"
-    assert "is the lock of source / " in said(caplog, capfd)
+    one = file_of(folder, "*/sources/shop-source.lock.yaml")
+    executed(airbyte, gated(one, shop))
+    assert "is the lock of source / " in refused(airbyte, gated(one, other))
+    assert "is the configuration of source / " in refused(airbyte, gated(one.with_name("shop-source.yaml"), shop))
     assert airbyte.starts(other) == []
 
 
@@ -332,84 +515,85 @@ AirbyteSyncOperator(task_id="t", conn_id="remote", connection_id={shop!r}, schem
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ("schema_lock='/x', on_drift='tell'", "on_drift='tell' is unknown"),
-        ("schema_lock='/x', on_schema_drift='evolve'", "on_schema_drift has 'evolve'"),
-        ("schema_lock='/x', on_schema_drift={'added': 'fail'}", "on_schema_drift has 'added'"),
+        ({"on_drift": "tell"}, "on_drift='tell' is unknown"),
+        ({"on_schema_drift": "evolve"}, "on_schema_drift has 'evolve'"),
+        ({"on_schema_drift": {"added": "fail"}}, "on_schema_drift has 'added'"),
     ],
 )
-def test_a_word_that_there_is_not(more, message):
-    _, path = in_process.write(
-        IMPORTS + f'AirbyteSyncOperator(task_id="t", conn_id="remote", connection_id="x", {more})'
-    )
-    with pytest.raises(AssertionError, match="ConfigurationError") as refused:
-        in_process.load(path)
-    assert message in str(refused.value)
+def test_a_word_that_there_is_not(folder, more, message):
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        gated(folder, "x", **more)
+    with pytest.raises(ConfigurationError, match="schemas='News' is unknown"):
+        RemoteConfigExportOperator(**at(folder, schemas="News"))
 
 
-def test_without_a_lock_the_words_of_other_operators_do_no_harm(airbyte, shop, folder):
+def test_words_that_come_when_tasks_are_mapped(airbyte, shop, folder):
+    """Without a lock those of other operators do no harm; what is no word does not accept all schemas."""
     left = run(airbyte, folder, f"""
 AirbyteSyncOperator.partial(task_id="t", conn_id="remote", on_schema_drift="evolve", poll_interval=0.2).expand(
     connection_id=[{shop!r}])
+RemoteConfigExportOperator.partial(task_id="e", **AT).expand(schemas=["News"])
 """)  # fmt: skip
-    assert left.state == "success"
+    assert left.states == {"t[0]": "success", "e[0]": "failed"}
+    assert not folder.exists()
 
 
 def test_fivetran(folder):
     with FakeFivetran() as server:
-        server.run_seconds = 0.2
+        server.run_seconds = 0.1
         tables = {"public": {"actor": ["id", "name"], "film": ["id"]}}
         shop = server.add_connection("shop", tables=tables)
         export(server, folder)
         tables["public"] |= {"actor": ["id", "name", "born"], "added": ["id"]}
         server.set_source_tables(shop, tables)
-        more = "on_schema_drift={'field_added': 'apply', 'stream_added': 'apply'}"
-        left = sync(server, folder, shop, more, kind="Fivetran")
-        assert left.state == "success"
-        assert [(one["change"], one["stream"], one["field"]) for one in drift_of(left)] == [
+
+        def synced(**parameters):
+            context = Context()
+            executed(server, gated(folder, shop, FivetranSyncOperator, **parameters), context)
+            return context.drift
+
+        drift = synced(on_schema_drift={"field_added": "apply", "stream_added": "apply"})
+        assert [(one["change"], one["stream"], one["field"]) for one in drift] == [
             ("field_added", "public.actor", "born"), ("stream_added", "public.added", ""),
         ]  # fmt: skip
-        left = sync(server, folder, shop, "on_schema_drift='fail'", kind="Fivetran")
-        assert (left.state, drift_of(left)) == ("success", [])
+        assert synced(on_schema_drift="fail") == []
         tables["public"] |= {"actor": ["id"]}
         server.set_source_tables(shop, tables)
-        left = sync(server, folder, shop, kind="Fivetran")
-        assert (left.state, len(server.syncs(shop))) == ("failed", 2)
+        with pytest.raises(AirflowFailException, match=r"field removed: public\.actor\.born"):
+            synced()
+        assert len(server.syncs(shop)) == 2
 
 
 # --- the sensor ---
 
 
-def sensed(server, folder, connection_id, more=""):
-    return run(server, folder, f"""
-SchemaDriftSensor(task_id="t", conn_id="remote", connection_id={connection_id!r}, schema_lock="file://{folder}",
-                  poke_interval=0.1, timeout=20, {more})
-""")  # fmt: skip
+def sensor(folder, connection_id, **parameters):
+    place = {"connection_id": connection_id, "schema_lock": f"file://{folder}"}
+    given = {"poke_interval": 0.1, "timeout": 20, **place, **parameters}
+    return SchemaDriftSensor(task_id="t", conn_id="remote", **given)
 
 
 def test_the_sensor_tells_what_is_only_new(airbyte, shop, folder):
     export(airbyte, folder)
     airbyte.set_source_streams(shop, [WIDER])
-    left = sensed(airbyte, folder, shop)
-    assert (left.state, left.one()) == ("success", [ADDED])
+    context = Context()
+    assert executed(airbyte, sensor(folder, shop), context) == [ADDED]
     if not in_process.AIRFLOW_2:
-        assert events_of(shop) == [{"drift": [ADDED], "proposed": ""}]
+        assert context.events == [{"drift": [ADDED], "proposed": ""}]
 
 
-@pytest.mark.parametrize(
-    ("more", "state"),
-    [("retries=2", "failed"), ("soft_fail=True", "skipped"),
-     ("on_fail='wait', timeout=0.3, soft_fail=True, mode='reschedule'", "skipped")],
-    ids=["fail", "soft_fail", "wait-reschedule"],
-)  # fmt: skip
-def test_the_sensor_of_drift_that_fails(airbyte, shop, folder, more, state):
+def test_the_sensor_of_drift_that_fails(airbyte, shop, folder):
     export(airbyte, folder)
     airbyte.set_source_streams(shop, [NARROWER])
-    body = more if "timeout" in more else f"{more}, timeout=20"
+    place = f'conn_id="remote", connection_id={shop!r}, schema_lock="file://{folder}", poke_interval=0.1, retries=2'
     left = run(airbyte, folder, f"""
-SchemaDriftSensor(task_id="t", conn_id="remote", connection_id={shop!r}, schema_lock="file://{folder}",
-                  poke_interval=0.1, {body})
+SchemaDriftSensor(task_id="fail", {place})
+SchemaDriftSensor(task_id="soft", soft_fail=True, {place})
+SchemaDriftSensor(task_id="wait", on_fail="wait", timeout=0.3, soft_fail=True, mode="reschedule", {place})
 """)  # fmt: skip
-    assert (left.states["t"], left.tries["t"]) == (state, 1)
+    assert left.states == {"fail": "failed", "soft": "skipped", "wait": "skipped"}
+    assert set(left.tries.values()) == {1}
+    assert left.xcoms["fail"] == left.xcoms["soft"] == [REMOVED]
 
 
 def test_the_sensor_waits_until_the_source_is_mended(airbyte, shop, folder):
@@ -426,12 +610,23 @@ def test_the_sensor_waits_until_the_source_is_mended(airbyte, shop, folder):
     thread = threading.Thread(target=mend)
     thread.start()
     try:
-        left = sensed(airbyte, folder, shop, "on_fail='wait'")
+        found = executed(airbyte, sensor(folder, shop, on_fail="wait"))
     finally:
         over.set()
         thread.join()
-    assert (left.state, left.one()) == ("success", [])
+    assert found == []
     assert source.discoveries > before + 1
+
+
+def test_the_sensor_bears_an_outage(airbyte, shop, folder):
+    export(airbyte, folder)
+    airbyte.inject(Fault("POST", r"discover_schema", status=503))
+    assert executed(airbyte, sensor(folder, shop)) == []
+
+
+def test_digdag_has_no_schemas(folder):
+    with FakeDigdag() as server:
+        assert "the drift gate is for Airbyte and Fivetran" in refused(server, sensor(folder, "elt/daily"))
 
 
 # --- stopping ---

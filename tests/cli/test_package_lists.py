@@ -19,7 +19,7 @@ OF_317 = {
     "apache-airflow-providers-celery": "3.16.0", "apache-airflow-providers-google": "20.0.0",
     "apache-airflow-providers-postgres": "6.5.3", "google-auth": "2.47.0", "google-cloud-bigquery": "3.40.0",
     "google-cloud-storage": "3.8.0", "httpx": "0.28.1", "psycopg2-binary": "2.9.11", "pyarrow": "22.0.0",
-    "requests": "2.32.5",
+    "pyyaml": "6.0.3", "requests": "2.32.5",
 }  # fmt: skip
 """Airflow, compat, common-sql and celery as Composer's changelog has them for 3.1.7; the others are of that time."""
 OF_331 = {

@@ -120,6 +120,21 @@ def test_from_one_server_to_another(shell):
     assert (again.code, "nothing to do" in again.out) == (0, True)
 
 
+def test_files_of_one_workspace_are_meant_for_another_until_they_say_so_themselves(shell):
+    shell.remote("export")
+    shell.with_references()
+    into = ("--into", "Default Workspace=Team")
+    shell.remote("restore", *into, "--disabled", "--yes", conn_id="new")
+    assert shell.remote("diff", *into, conn_id="new").code == 2
+    plan = shell.folder.parent / "plan.json"
+    shown = shell.remote("plan", *into, "--out", str(plan), conn_id="new")
+    assert (shown.code, "0 to create, 1 to change" in shown.out) == (2, True)
+    assert shell.remote("apply", *into, "--plan", str(plan), conn_id="new").code == 0
+    assert [one.status for one in shell.new.catalogue.connections.values()] == ["active"]
+    assert len(shell.new.catalogue.sources) == 1
+    assert shell.remote("plan", "--into", "Defualt=Team", conn_id="new").code == 1
+
+
 def test_diff_says_what_differs(shell):
     shell.remote("export")
     with shell.old.lock:
@@ -252,11 +267,19 @@ def test_a_workspace_that_no_file_names_is_refused(shell):
     assert (done.code, "one of Default Workspace" in done.err) == (1, True)
 
 
+def test_a_workspace_that_is_not_there_is_not_made_unseen(shell):
+    shell.remote("export")
+    shell.with_references()
+    done = shell.remote("apply", "--yes", conn_id="new")
+    assert (done.code, "all of it would be made" in done.err) == (1, True)
+    assert shell.new.changes == []
+
+
 def test_a_missing_secret_is_named_before_anything_is_made(shell, monkeypatch):
     shell.remote("export")
     shell.with_references()
     monkeypatch.delenv("AIRFLOW_VAR_LAKE_KEY")
-    done = shell.remote("apply", "--yes", conn_id="new")
+    done = shell.remote("restore", "--yes", conn_id="new")
     assert (done.code, "export AIRFLOW_VAR_LAKE_KEY" in done.err) == (1, True)
     assert shell.new.changes == []
 
@@ -367,7 +390,7 @@ def test_a_command_that_was_terminated_goes_on(shell):
     for handler in handlers:
         logging.getLogger().addHandler(handler)
     try:
-        done = shell.remote("apply", "--yes", conn_id="new")
+        done = shell.remote("restore", "--yes", conn_id="new")
     finally:
         for handler in handlers:
             logging.getLogger().removeHandler(handler)
@@ -375,7 +398,7 @@ def test_a_command_that_was_terminated_goes_on(shell):
     assert "terminated; the same command goes on from here" in done.err
     assert len(shell.new.catalogue.sources) == 1
     assert shell.new.catalogue.connections == {}
-    again = shell.remote("apply", "--yes", conn_id="new")
+    again = shell.remote("restore", "--yes", conn_id="new")
     assert again.code == 0, again.err
     assert "created source" not in again.out
     assert len(shell.new.catalogue.connections) == 1

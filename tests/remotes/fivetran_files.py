@@ -69,7 +69,7 @@ def do(fivetran):
 
 
 def rental(server, **fields):
-    """Let there be a connection with secrets, of which one is in the open."""
+    """Let there be a connection with secrets, of which the server shows one in the open."""
     config = {"password": PASSWORD, "secrets_list": [{"key": "api", "value": "x"}], **fields.pop("config", {})}
     return server.add_connection("rental", tables=SHOP, config=config, **fields)
 

@@ -112,6 +112,7 @@ def test_a_file_with_a_password_is_not_pushed(leaky: Desk) -> None:
     [
         ({"executable": ["bin/none.sh"]}, "executable names 'bin/none.sh'"),
         ({"executable": "bin/run.sh"}, "executable is 'bin/run.sh'"),
+        ({"executable": [["bin/run.sh"]]}, "executable is "),
         ({"withheld": {"adhoc.dig": {"$secret": "var:other"}}}, "adhoc.dig is withheld, and in the folder"),
         ({"withheld": {"../adhoc.dig": {"$secret": "var:other"}}}, "leads out of the project"),
         ({"withheld": ["adhoc.dig"]}, "withheld are names, each with a reference"),
@@ -119,8 +120,8 @@ def test_a_file_with_a_password_is_not_pushed(leaky: Desk) -> None:
         ({"secrets": {"a..b": {"$secret": "var:other"}}}, "'a..b' cannot be a secret's name"),
         ({"secrets": ["host"]}, "holds a secret in the open"),
     ],
-    ids=["executable-missing", "executable-no-list", "withheld-twice", "withheld-outside", "withheld-list",
-         "secret-open", "secret-name", "secrets-list"],
+    ids=["executable-missing", "executable-no-list", "executable-no-texts", "withheld-twice", "withheld-outside",
+         "withheld-list", "secret-open", "secret-name", "secrets-list"],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_refused(desk: Desk, values: dict[str, Any], said: str) -> None:
     desk.stocked().edit("projects/rental.yaml", **values)

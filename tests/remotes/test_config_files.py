@@ -20,7 +20,9 @@ KINDS = MemoryServer.kinds
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=30).filter(
     lambda name: name.strip()
 )
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=40)
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=40)
+)
 JSON = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
     max_leaves=8,
@@ -140,6 +142,7 @@ RUBBISH = {
     "a bomb": ("a: &a [x]\nb: [*a, *a]", "alias"),
     "no kind": ("name: x", "kind is None"),
     "another kind": ("kind: sources\nname: x", "kind is 'sources'"),
+    "a list of kinds": ("kind: [source]\nname: x", "kind is ['source']"),
     "no name": ("kind: source", "name is None"),
     "a number for a name": ("kind: source\nname: 7", "name is 7"),
     "a strange field": ("kind: source\nname: x\nconector: y", "no 'conector'"),
@@ -149,6 +152,22 @@ RUBBISH = {
     "not utf-8": ("\udcff", "yaml"),
     "python": ("!!python/object/apply:os.system ['true']", "yaml"),
     "a number as a key": ("kind: source\nname: x\nconfiguration: {1: x}", "no text"),
+    "a template": ("kind: source\nname: x\nconfiguration: {host: {{ host }}}", "line 3: a key is no text"),
+    "a list as a key": ("kind: source\nname: x\n? [a, b]\n: c", "line 3: a key is no text"),
+    "a merge key": ("<<: {kind: source}\nname: x", "merge key"),
+    "not a number": ("kind: source\nname: x\nconfiguration: {port: .nan}", "write a decimal number"),
+    "octal": ("kind: source\nname: x\nconfiguration: {zip: 010}", "'010' may be read as something else"),
+    "underscores": ("kind: source\nname: x\nconfiguration: {rows: 1_000}", "'1_000' may be"),
+    "Norway": ("kind: source\nname: x\nconfiguration:\n  country: NO", "line 4: 'NO' may be read"),
+    "a set": ("kind: source\nname: x\nconfiguration: !!set {x}", "a tag"),
+    "a wrong boolean": ("kind: source\nname: x\nconfiguration: !!bool x", "a tag"),
+    "utf-16": ("\udcff\udcfek", "no UTF-8 (byte 1 is 0xff)"),
+    "a control character": ("kind: source\nname: 'a\x01'", "#x01"),
+    "far too deep": ("a: " + "[" * 3000, "too deeply"),
+    "a huge number": ("a: " + "9" * 5000, "too large"),
+    "nothing": ("", "no mapping"),
+    "two documents": ("a: 1\n---\nb: 2", "another document"),
+    "a conflict of git": ("<<<<<<< HEAD\nkind: source\n=======\n", "yaml"),
 }
 
 
@@ -165,6 +184,13 @@ def test_a_file_that_cannot_be_meant_is_refused_by_name(what: str) -> None:
         assert "hunter2" not in str(caught.value)
 
 
+def test_a_value_is_what_it_looks_like() -> None:
+    text = b"\xef\xbb\xbfkind: source\r\nat: 14:00\r\nday: 2024-02-30\r\nversion: 1.20\r\nhex: 0x1F\r\nnone: ~\r\n"
+    assert loaded(text, "x.yaml") == {
+        "kind": "source", "at": "14:00", "day": "2024-02-30", "version": 1.2, "hex": 31, "none": None,
+    }  # fmt: skip
+
+
 def test_a_folder_of_something_else_is_not_written_over() -> None:
     folder = MemoryFolder()
     folder.files["values.yaml"] = b"replicas: 3"
@@ -178,7 +204,9 @@ def test_a_folder_of_something_else_is_not_written_over() -> None:
 def test_two_files_of_one_object_are_refused() -> None:
     folder = folder_of(source())
     folder.files["prod/sources/copy.yaml"] = folder.files["prod/sources/shop.yaml"]
-    with pytest.raises(ConfigurationError, match="two of source Prod / shop"):
+    with pytest.raises(
+        ConfigurationError, match=r"sources/shop.yaml and \S+/sources/copy.yaml are both of source Prod"
+    ):
         read_tree(folder, KINDS, "airbyte")
 
 
@@ -201,6 +229,59 @@ SECRETS = {
     "number": ("port", 5432, False),
     "keys of a table": ("primary_key", "id", False),
 }
+SECRET_NAMES = """
+    tunnel_user_password ssh_key client_secret refresh_token api_token personal_access_token aws_secret_access_key
+    auth_token consumer_secret webhook_secret private_key_password bearer credentials_json_string sas_url
+    shared_access_key account_key security_token session_token access_token security_key pass pwd oauth_token
+    api_secret app_secret secret_key passphrase private_key_pass id_token jwt azure_blob_storage_account_key
+    ssl_client_key client_key_password keystore_password hmac_key_secret service_account_info credentials_json
+    mongodb_connection_string basic_auth_password shared_secret master_key write_key apiKey API_KEY access_secret
+    aws_session_token secretKey app_password developer_token refreshToken private_app_token private_key_value pat
+    sshKey tunnel_private_key pem password1 passcode auth_key deploy_key dbpass db_passwd license_key
+    subscription_key signing_secret decryption_key cookies api_keys PASSWORD userPassword jwt_token sig
+"""
+PLAIN_NAMES = """
+    token_type password_authentication key_column primary_key api_key_location tokens_per_minute secret_name
+    token_url token_uri password_policy auth_type auth_method tunnel_method access_key_id key_id sort_key
+    partition_key hash_key distribution_key client_id user login token_expiry_date max_tokens has_password
+    foreign_key private_key_id public_key public_key_id kms_key_id tokenizer secret_version secrets_manager
+    passwordless compass bypass key keys monkey cookie_policy api_key_name header_name service_account_email
+    credentials_title credential_type encryption_method ssl_mode pass_through path spin patch signature_version
+"""
+SECRET_SHAPES = {
+    "a URL with a great letter": "Postgres://u:hunter2@h/db",
+    "parameters": "user=a&password=hunter2",
+    "parameters of SQL Server": "jdbc:sqlserver://h;user=x;password=hunter2;",
+    "Azure": "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=abc123==;EndpointSuffix=x",
+    "a signed URL": "https://acc.blob.core.windows.net/c?sv=2020&sig=abcdef%3D",
+    "a Slack webhook": "https://hooks.slack.com/services/T000/B000/XXXX",
+    "GitHub": "github_pat_" + "1Aa" * 8,
+    "GitLab": "glpat-" + "a" * 20,
+    "Google": "AIza" + "Sy1aB" * 7,
+    "Stripe": "sk_" + "live_" + "a1" * 8,
+    "Databricks": "dapi" + "0123456789abcdef" * 2,
+    "a header": "Bearer abcdefghijklmnop12345",
+    "PGP": "-----BEGIN PGP PRIVATE KEY " + "BLOCK-----",
+}
+
+
+def test_names_of_secrets() -> None:
+    assert [name for name in SECRET_NAMES.split() if marked({name: "x"}) != {name: {"$secret": "not exported"}}] == []
+    assert [name for name in PLAIN_NAMES.split() if marked({name: "x"}) != {name: "x"}] == []
+
+
+@pytest.mark.parametrize("what", sorted(SECRET_SHAPES))
+def test_what_has_the_form_of_a_secret(what: str) -> None:
+    assert marked({"x": SECRET_SHAPES[what]}) == {"x": {"$secret": "not exported"}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a basic authentication method", "Bearer of good news, everyone", "https://db.example:5432/x@y", "sk_live",
+     "-----BEGIN PUBLIC KEY-----", "password" + "1" * 60 + "x"],
+)  # fmt: skip
+def test_what_has_not(text: str) -> None:
+    assert marked({"x": text, text: "x"}) == {"x": text, text: "x"}
 
 
 @pytest.mark.parametrize("what", sorted(SECRETS))

@@ -89,22 +89,23 @@ def test_a_service_gets_its_name_as_it_wants_it(server, folder, work_of, service
     assert work_of(folder).plan().empty
 
 
-def test_a_connection_that_does_not_connect_stays_paused_and_says_why(server, folder, work_of):
-    connection_id = rental(server)
+def test_a_connection_that_does_not_connect_stays_paused_and_the_others_go_on(server, folder, work_of, caplog):
+    for connection_id in (rental(server), server.add_connection("shop")):
+        select(server, connection_id, schema_change_handling="BLOCK_ALL")
     work_of(folder).export()
     refer(folder)
-    del server.connections[connection_id]
-    made = server.inject(Fault("POST", "/test$", then="answer", status=200, body={"data": {
+    server.connections.clear()
+    server.inject(Fault("POST", "/test$", then="answer", status=200, body={"data": {
         "status": {"setup_state": "incomplete"},
-        "setup_tests": [{"title": "Validate Login", "status": "FAILED", "message": "no such user"}],
+        "setup_tests": [{"title": "Validate Login", "status": "FAILED", "message": f"no user with {PASSWORD}"}],
     }}))  # fmt: skip
-    with pytest.raises(ConfigurationError, match="Validate Login: no such user"):
-        applied(work_of(folder))
-    assert made.hits == 1
-    assert [one.paused for one in server.connections.values()] == [True]
-    work_of(folder)
+    done = applied(work_of(folder))
+    assert [one.partition(": ")[2] for one in done.not_taken if "paused" in one] == ["paused is true, not false"]
+    assert "Validate Login: no user with *** Remedy: correct its config" in caplog.text
+    assert [(one.schema, one.paused) for one in server.connections.values()] == [("rental", True), ("shop", False)]
     applied(work_of(folder))
-    assert [one.paused for one in server.connections.values()] == [False]
+    assert [one.paused for one in server.connections.values()] == [False, False]
+    assert work_of(folder).plan().empty
 
 
 WRITES = [

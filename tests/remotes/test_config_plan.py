@@ -94,6 +94,12 @@ def test_a_reset_is_made_where_it_is_asked_for_and_only_for_modes_and_keys(serve
     work = work_on(server, tmp_path)
     work.apply(work.plan(), lookup, ApplyOptions(reset=True))
     assert server.resets == [DAILY]
+    # It has nothing yet that could be reset.
+    new = "streams:\n  public.cursor:\n    sync_mode: full_refresh_append\n    cursor: at\n"
+    edited(tmp_path, "prod/connections/daily.yaml", "streams:\n", new)
+    work = work_on(server, tmp_path)
+    work.apply(work.plan(), lookup, ApplyOptions(reset=True))
+    assert server.resets == [DAILY]
 
 
 @pytest.mark.parametrize("what", ["planned field", "another field", "gone", "made by somebody"])
@@ -168,6 +174,16 @@ def test_a_source_in_use_is_not_deleted(server: MemoryServer, tmp_path: Path) ->
     edited(tmp_path, "prod/connections/daily.yaml", "source: shop\n", "")
     plan = work_on(server, tmp_path).plan(PlanOptions(allow_delete=True))
     assert any("refers to it" in problem for problem in plan.problems)
+
+
+def test_a_workspace_of_which_the_server_has_nothing_is_said_and_not_made_unseen(server: MemoryServer, tmp_path: Path):
+    work_on(server, tmp_path).export()
+    server.objects = {Key(key.kind, "Production", key.name): values for key, values in server.objects.items()}
+    plan = work_on(server, tmp_path).plan()
+    assert plan.new_workspaces == ["Prod"]
+    assert "renamed there:\n    Prod" in plan.text()
+    with pytest.raises(ConfigurationError, match="has nothing in 'Prod'"):
+        plan.refuse_new_workspaces()
 
 
 def test_a_restore_makes_what_is_missing_and_touches_nothing_else(server: MemoryServer, tmp_path: Path) -> None:

@@ -113,6 +113,14 @@ def test_what_is_no_archive_is_refused(content: bytes) -> None:
         unpacked(content, "project 'x'")
 
 
+def test_a_size_that_no_machine_has_is_refused() -> None:
+    huge = tarfile.TarInfo("a")
+    huge.size = 2**70
+    content = gzip.compress(huge.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    with pytest.raises(ConfigurationError, match="project 'x' cannot be read"):
+        unpacked(content, "project 'x'")
+
+
 def test_what_is_too_large_is_refused() -> None:
     bomb = gzip.compress(bytes(3 << 20))
     assert len(bomb) < 10_000

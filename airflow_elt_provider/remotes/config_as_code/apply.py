@@ -9,7 +9,16 @@ from typing import Final, Literal
 
 from airflow_elt_provider.errors import AnswerLostError, ConfigurationError, EltError, TransientError
 from airflow_elt_provider.remotes.config_as_code.changes import ABSENT, FieldChange, changes, shown
-from airflow_elt_provider.remotes.config_as_code.model import FILES, ConfigObject, Key, KindSpec, Tell, Tree, silent
+from airflow_elt_provider.remotes.config_as_code.model import (
+    FILES,
+    ConfigObject,
+    Key,
+    KindSpec,
+    Tell,
+    Tree,
+    silent,
+    split,
+)
 from airflow_elt_provider.remotes.config_as_code.plan import Plan, PlannedChange
 from airflow_elt_provider.remotes.config_as_code.secret_values import Lookup, references, resolved
 from airflow_elt_provider.remotes.config_as_code.server import ConfigServer, spec_of
@@ -21,6 +30,7 @@ log = logging.getLogger(__name__)
 State = Literal["todo", "done", "moved"]
 _LOOKS: Final = (0.0, 1.0, 2.0, 4.0)
 """Seconds to wait before each look for an object whose making may have got through."""
+_OF_DATA: Final = frozenset({"sync_mode", "primary_key", "cursor"})
 
 
 class RemoteChangedError(ConfigurationError):
@@ -81,7 +91,12 @@ class Application:
         if self.plan.problems:
             raise ConfigurationError(f"The plan cannot be carried out: {'; '.join(self.plan.problems)}")
         wanted: dict[Key, ConfigObject] = {}
+        kinds = {spec.name for spec in self.server.kinds}
         for change in self.plan.changes:
+            if change.key.kind not in kinds:
+                raise ConfigurationError(
+                    f"The plan has a {change.key}; {self.server.remote} has no such kind.", hint="make a new plan"
+                )
             if change.action == "delete":
                 continue
             one = self.files.objects.get(change.key)
@@ -89,7 +104,8 @@ class Application:
                 raise ConfigurationError(
                     f"The file of {change.key} is not as it was when the plan was made.", hint="make a new plan"
                 )
-            wanted[change.key] = replace(one, values=resolved(one.values, self.lookup))
+            sent = {name: value for name, value in change.sent.items() if name in one.values}
+            wanted[change.key] = replace(one, values=resolved(sent, self.lookup))
         return wanted
 
     def run(self, wanted: Mapping[Key, ConfigObject], now: Tree) -> Flow[Applied]:
@@ -105,10 +121,12 @@ class Application:
             self.options.tell("changes", number, len(self.plan.changes))
             try:
                 yield from self._patiently(change, wanted)
-                if self.options.reset and _touches_data(change):
+                if self.options.reset and _touches_data(change, spec_of(self.server, change.key.kind)):
                     yield from self._reset(change.key)
             except EltError as error:
-                log.error("%s: %s", change.key, error)  # noqa: TRY400 - the error goes on its way
+                if str(change.key) not in error.message:
+                    error.message = f"{change.key}: {error.message}"
+                    error.args = (error.message,)
                 log.info("Done so far: %s of %s. The same again goes on from here.", len(self._done),
                          len(self.plan.changes))  # fmt: skip
                 raise
@@ -121,7 +139,7 @@ class Application:
         present = yield from self.server.reread(change.key)
         self._refuse_moved([(change, present)])
         spec = spec_of(self.server, change.key.kind)
-        if state_of(change, present, spec) == "done" and not _writes_secrets(change):
+        if state_of(change, present, spec) == "done" and not change.writes_secrets:
             self._found.append(change.key)
             return
         if change.action == "delete":
@@ -158,7 +176,7 @@ class Application:
     ) -> Flow[None]:
         plain = self.files.objects[change.key].compared()
         fields = {one.top for one in changes(plain, present.compared(), spec)}
-        if _writes_secrets(change):
+        if change.writes_secrets:
             fields |= {path.partition(".")[0] for path, _ in references(plain)}
         if not fields:
             return
@@ -166,7 +184,7 @@ class Application:
         after = yield from self.server.reread(change.key)
         left = changes(plain, after.compared() if after else {}, spec)
         self._not_taken += [
-            f"{change.key}: {one.path} is {shown(one.new)}, not {shown(one.old)}" for one in left if one.top != FILES
+            f"{change.key}: {one.place} is {shown(one.new)}, not {shown(one.old)}" for one in left if one.top != FILES
         ]
 
     def _say(self, done: str, change: PlannedChange) -> None:
@@ -229,16 +247,14 @@ def _moved(change: PlannedChange, present: ConfigObject | None, spec: KindSpec) 
 
 
 def _first(found: Sequence[FieldChange]) -> str:
-    told = ", ".join(f"{one.path} is {shown(one.new)}" for one in found[:3])
+    told = ", ".join(f"{one.place} is {shown(one.new)}" for one in found[:3])
     return told + (f" and {len(found) - 3} more" if len(found) > 3 else "")  # noqa: PLR2004
 
 
-def _writes_secrets(change: PlannedChange) -> bool:
-    return any(isinstance(one.old, Mapping) and one.old == {"$secret": "as it is"} for one in change.fields)
-
-
-def _touches_data(change: PlannedChange) -> bool:
+def _touches_data(change: PlannedChange, spec: KindSpec) -> bool:
     if change.action != "update":
         return False
-    ends = (".sync_mode", ".primary_key", ".cursor")
-    return any(one.path.endswith(ends) for one in change.fields)
+    if spec.rereads:
+        return spec.rereads(change.before or {}, change.wanted or {})
+    ends = [split(one.path) for one in change.fields]  # two parts: a whole stream, which is new or gone
+    return any(len(parts) > 2 and parts[-1] in _OF_DATA for parts in ends)  # noqa: PLR2004

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from airflow_elt_provider.remotes.config_as_code.model import ConfigObject, Key, KindSpec, Tree, Values, joined
+from airflow_elt_provider.remotes.config_as_code.model import ConfigObject, Key, KindSpec, Tree, Values, joined, split
 from airflow_elt_provider.remotes.config_as_code.schema_lock import Drift, drift
 from airflow_elt_provider.remotes.config_as_code.secret_values import MARK, is_mark
 
@@ -23,6 +23,8 @@ class _Absent:
 ABSENT: Final = _Absent()
 """Stands for a value that is not there."""
 _MOST: Final = 400
+_LONG_LIST: Final = 12
+"""Items of two lists that one reads side by side; of longer ones only what differs is shown."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,17 @@ class FieldChange:
         sides = {"old": self.old, "new": self.new}
         return {"path": self.path, **{name: value for name, value in sides.items() if value is not ABSENT}}
 
+    @property
+    def place(self) -> str:
+        """The path as a person reads it: what has dots of its own stands in quotes."""
+        return ".".join(f'"{part}"' if "." in part else part for part in split(self.path))
+
     def __str__(self) -> str:
         if self.old is ABSENT:
-            return f"{self.path} = {shown(self.new)}"
-        return f"{self.path} = {shown(self.old)} -> {shown(self.new)}"
+            return f"{self.place} = {shown(self.new)}"
+        if isinstance(self.old, list) and isinstance(self.new, list) and (few := _list_change(self.old, self.new)):
+            return f"{self.place}: {few}"
+        return f"{self.place} = {shown(self.old)} -> {shown(self.new)}"
 
 
 @dataclass(frozen=True)
@@ -194,6 +203,15 @@ def shown(value: Any) -> str:
         return f"(secret: {value[MARK]})"
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _MOST else f"{text[:_MOST]}..."
+
+
+def _list_change(old: Sequence[Any], new: Sequence[Any]) -> str:
+    """Return what was added to a long list, and taken from it; "": it is short, or only its order is another."""
+    if len(old) + len(new) <= _LONG_LIST:
+        return ""
+    gone, added = [one for one in old if one not in new], [one for one in new if one not in old]
+    told = [f"{word} {shown(items)}" for word, items in (("added", added), ("taken out", gone)) if items]
+    return f"{', '.join(told)} ({len(old)} -> {len(new)})" if told else ""
 
 
 def difference_lines(found: Sequence[Difference], only: Collection[Action] | None = None) -> list[str]:

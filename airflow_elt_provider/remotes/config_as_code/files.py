@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from airflow_elt_provider.errors import ConfigurationError
+from airflow_elt_provider.remotes.config_as_code.file_paths import paths_of
 from airflow_elt_provider.remotes.config_as_code.folders import Folder
 from airflow_elt_provider.remotes.config_as_code.model import ConfigObject, Key, KindSpec, Tree, tree_of
 from airflow_elt_provider.remotes.config_as_code.schema_lock import SchemaLock
-from airflow_elt_provider.remotes.config_as_code.secret_values import refuse_unreadable, with_references
+from airflow_elt_provider.remotes.config_as_code.secret_values import HINT, refuse_unreadable, with_references
 from airflow_elt_provider.remotes.config_as_code.yaml_text import dumped, loaded
 
 FORMAT: Final = 1
@@ -30,6 +29,18 @@ class Written:
     written: Sequence[str]
     removed: Sequence[str]
     unchanged: int
+
+
+class Earlier(NamedTuple):
+    """What a folder holds before an export.
+
+    :param files: all, by path.
+    :param read: the paths of those that ``tree`` was read from.
+    """
+
+    files: Mapping[str, bytes]
+    tree: Tree
+    read: frozenset[str]
 
 
 def files_of(tree: Tree, kinds: Sequence[KindSpec]) -> dict[str, bytes]:
@@ -52,30 +63,15 @@ def lock_file(key: Key, lock: SchemaLock) -> bytes:
     return dumped({**_identity(key), "streams": lock.to_json()}, comment=about)
 
 
-def paths_of(keys: Sequence[Key], specs: Mapping[str, KindSpec]) -> dict[Key, str]:
-    """Return where each object is, without the ending: a slug of its name, with a hash where two would be the same."""
-    plain = {key: _path(key, specs[key.kind]) for key in keys}
-    taken: dict[str, int] = {}
-    for path in plain.values():
-        taken[path] = taken.get(path, 0) + 1
-    return {key: path if taken[path] == 1 else f"{path}-{_hash(key)}" for key, path in plain.items()}
-
-
-def possible_paths(key: Key, spec: KindSpec) -> tuple[str, str]:
-    """Return the two places where an object may be, without the ending: alone with its slug, or sharing it."""
-    path = _path(key, spec)
-    return path, f"{path}-{_hash(key)}"
-
-
 def read_tree(folder: Folder, kinds: Sequence[KindSpec], remote: str) -> Tree:
     """Return what the files of a folder say.
 
     :raises ConfigurationError: for a folder that is none of this remote's configuration, an export that broke off, and
         a file that cannot be meant; names the file, the place and the remedy.
     """
-    found = folder.read()
-    _check_head(folder, found, remote)
-    return _read(folder, found, kinds, remote)[0]
+    head = folder.read_one(HEAD)
+    _check_head(folder, {} if head is None else {HEAD: head}, remote)  # before all of somebody else's is read
+    return _read(folder, folder.read(), kinds, remote)[0]
 
 
 def _read(
@@ -84,14 +80,19 @@ def _read(
     """Return the tree, and the paths that it was read from."""
     objects: list[ConfigObject] = []
     locks: dict[Key, SchemaLock] = {}
+    places: dict[tuple[Key, bool], str] = {}
     specs, read = {spec.name: spec for spec in kinds}, set[str]()
     for path in sorted(found, key=lambda path: (path.count("/"), path)):
-        if path == HEAD or path.endswith(PROPOSED) or not path.endswith(_OBJECT) or path in read:
+        if path == HEAD or path.endswith(PROPOSED) or not path.lower().endswith(_OBJECT) or path in read:
             continue
         place = f"{folder.uri.rstrip('/')}/{path}"
+        if not path.endswith(_OBJECT):
+            raise ConfigurationError(f"{place}: its name ends in capital letters.", hint="rename it to .yaml")
         document = loaded(found[path], place)
         key = _key(document, specs, place)
         read.add(path)
+        if (other := places.setdefault((key, path.endswith(LOCK)), place)) != place:
+            raise ConfigurationError(f"{place} and {other} are both of {key}.", hint="remove or rename one of them")
         if path.endswith(LOCK):
             locks[key] = read_lock(document, place)
             continue
@@ -113,16 +114,21 @@ def read_lock(document: Mapping[str, Any], place: str) -> SchemaLock:
     return SchemaLock.from_json(document.get("streams"), place)
 
 
-def write_tree(folder: Folder, tree: Tree, kinds: Sequence[KindSpec], workspaces: Sequence[str] | None) -> Written:
+def write_tree(
+    folder: Folder, tree: Tree, kinds: Sequence[KindSpec], workspaces: Sequence[str] | None,
+    found: Earlier | None = None,
+) -> Written:  # fmt: skip
     """Bring a folder up to date: references in the place of secrets are kept, files of what is gone are removed.
+
+    A file that says all that is to be said, in whatever form, is left as it is, with its comments.
 
     A folder in which an export broke off says so until the next one is through.
 
     :param tree: an object without a lock keeps the one that it has in the folder.
     :param workspaces: those that were exported; files of others stay.
+    :param found: what is in the folder, where it was read a moment ago.
     """
-    before = folder.read()
-    earlier, read = _earlier(folder, before, kinds, tree.remote)
+    before, earlier, read = found or earlier_of(folder, kinds, tree.remote)
     others = earlier.objects.keys() - earlier.within(workspaces).objects.keys()
     objects = {
         **{key: earlier.objects[key] for key in others},
@@ -131,40 +137,64 @@ def write_tree(folder: Folder, tree: Tree, kinds: Sequence[KindSpec], workspaces
     locks = {**{key: lock for key, lock in earlier.locks.items() if key in objects}, **tree.locks}
     wanted = files_of(Tree(tree.remote, objects, locks), kinds)
     changed = [path for path, content in wanted.items() if before.get(path) != content]
+    own = {
+        f"{path}.yaml" for path in paths_of(sorted({*objects, *locks}), {spec.name: spec for spec in kinds}).values()
+    }
+    changed = [path for path in changed if not (path in own & read and _says(before[path], wanted[path]))]
     stale = sorted(read - wanted.keys())
     if changed or stale or before.get(HEAD) != _head(tree.remote, complete=True):
         folder.write(HEAD, _head(tree.remote, complete=False))
+        taken = {path.lower() for path in wanted}
+        twins = [path for path in stale if path.lower() in taken]  # one file, where capitals make no difference
+        for path in twins:
+            folder.remove(path)
         for path in changed:
             folder.write(path, wanted[path])
         for path in stale:
-            folder.remove(path)
+            if path not in twins:
+                folder.remove(path)
         folder.write(HEAD, _head(tree.remote, complete=True))
     return Written(changed, stale, len(wanted) - len(changed))
 
 
-def locked(folder: Folder, kinds: Sequence[KindSpec], remote: str) -> set[Key]:
-    """Return the objects of a folder that have a lock; of one that is empty, none."""
-    return set(_earlier(folder, folder.read(), kinds, remote)[0].locks)
+def _says(content: bytes, wanted: bytes) -> bool:
+    """Whether two files say the same: the order of keys, and a person's comments, are their own affair."""
+    first, second = (dumped(_sorted(loaded(one, ""))) for one in (content, wanted))
+    return first == second
 
 
-def _earlier(
-    folder: Folder, before: Mapping[str, bytes], kinds: Sequence[KindSpec], remote: str
-) -> tuple[Tree, frozenset[str]]:
-    """Return what an earlier export left, and its paths; that one broke off does not matter."""
+def earlier_of(folder: Folder, kinds: Sequence[KindSpec], remote: str) -> Earlier:
+    """Return what an earlier export left; that one broke off does not matter. :raises ConfigurationError: see there."""
+    before = folder.read()
+    _refuse_foreign(folder, before, remote)
+    return Earlier(before, *_read(folder, before, kinds, remote))
+
+
+def refuse_foreign(folder: Folder, remote: str) -> None:
+    """Refuse a folder that an export would not write to.
+
+    :raises ConfigurationError: for one with configuration of another remote, or with other YAML files.
+    """
+    head = folder.read_one(HEAD)
+    _refuse_foreign(folder, folder.read() if head is None else {HEAD: head}, remote)
+
+
+def _refuse_foreign(folder: Folder, before: Mapping[str, bytes], remote: str) -> None:
     if HEAD in before:
         _check_head(folder, before, remote, broken_off=True)
-        return _read(folder, before, kinds, remote)
-    if any(path.endswith(_OBJECT) for path in before):
+    elif any(path.endswith(_OBJECT) for path in before):
         raise ConfigurationError(
             f"{folder.uri} holds YAML files and no {HEAD}: it is no folder of exported configuration.",
             hint="export to an empty folder",
         )
-    return Tree(remote, {}), frozenset()
 
 
 def _with_references(one: ConfigObject, earlier: Tree) -> ConfigObject:
     other = earlier.objects.get(one.key)
-    return ConfigObject(one.key, with_references(one.values, other.values), one.attachments) if other else one
+    if other is None:
+        return one
+    kept = {name: other.values[name] for name in one.untold if name in other.values}
+    return ConfigObject(one.key, {**with_references(one.values, other.values), **kept}, one.attachments)
 
 
 # --- documents ---
@@ -188,14 +218,18 @@ def _sorted(value: Any) -> Any:
 
 def _key(document: Mapping[str, Any], specs: Mapping[str, KindSpec], place: str) -> Key:
     kind, name, workspace = document.get("kind"), document.get("name"), document.get("workspace", "")
-    if kind not in specs:
+    if not isinstance(kind, str) or kind not in specs:
         raise ConfigurationError(
             f"{place}: kind is {kind!r}.", hint=f"one of {', '.join(specs)}; what is no configuration goes elsewhere"
         )
     for label, value in (("name", name), ("workspace", workspace)):
         if not isinstance(value, str) or (label == "name" and not value.strip()):
             raise ConfigurationError(f"{place}: {label} is {value!r}.", hint="write a text, in quotes if need be")
-    return Key(str(kind), str(workspace), str(name))
+    if workspace and specs[kind].placed is False:
+        raise ConfigurationError(f"{place}: a {kind} belongs to no workspace ({workspace!r}).", hint="leave it out")
+    if not workspace.strip() and specs[kind].placed:
+        raise ConfigurationError(f"{place}: workspace is {workspace!r}.", hint="write the name of the workspace")
+    return Key(kind, str(workspace), str(name))
 
 
 def _values(document: Mapping[str, Any], spec: KindSpec, place: str) -> dict[str, Any]:
@@ -205,6 +239,8 @@ def _values(document: Mapping[str, Any], spec: KindSpec, place: str) -> dict[str
             f"{place}: a {spec.name} has no {strange[0]!r}.", hint=f"it has {', '.join(spec.fields)}"
         )
     refuse_unreadable(values, place)
+    for path in spec.open_secrets(values):
+        raise ConfigurationError(f"{place}: {path} holds a secret in the open.", hint=HINT)
     return dict(spec.tidy(values))
 
 
@@ -234,25 +270,3 @@ def _check_head(folder: Folder, found: Mapping[str, bytes], remote: str, *, brok
 def _head(remote: str, *, complete: bool) -> bytes:
     about = "Configuration of a remote, one object a file; written by `elt remote export`."
     return dumped({"format": FORMAT, "remote": remote, "complete": complete}, comment=about)
-
-
-# --- paths ---
-
-
-def _path(key: Key, spec: KindSpec) -> str:
-    parts = [*([slug(key.workspace)] if key.workspace else []), spec.folder, slug(key.name)]
-    return "/".join(parts)
-
-
-def slug(name: str) -> str:
-    """Return a name as part of a path: safe on every system, and readable.
-
-    >>> slug("Shop → BigQuery")
-    'shop-bigquery'
-    """
-    text = re.sub(r"[^\w.]+", "-", name.lower()).strip("-._")[:80]
-    return text or f"x-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
-
-
-def _hash(key: Key) -> str:
-    return hashlib.sha256("\0".join(key.to_json()).encode()).hexdigest()[:6]

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from airflow_elt_provider.errors import ConfigurationError, SchemaDriftError
-from airflow_elt_provider.remotes.config_as_code.files import LOCK, PROPOSED, lock_file, possible_paths, read_lock
+from airflow_elt_provider.remotes.config_as_code.file_paths import possible_paths
+from airflow_elt_provider.remotes.config_as_code.files import LOCK, PROPOSED, lock_file, read_lock
 from airflow_elt_provider.remotes.config_as_code.folders import Folder
 from airflow_elt_provider.remotes.config_as_code.model import Key
 from airflow_elt_provider.remotes.config_as_code.schema_lock import (
@@ -21,7 +22,7 @@ from airflow_elt_provider.remotes.config_as_code.schema_lock import (
 )
 from airflow_elt_provider.remotes.config_as_code.server import ConfigServer, Discovered, spec_of
 from airflow_elt_provider.remotes.config_as_code.yaml_text import loaded
-from airflow_elt_provider.remotes.flow import Call, Flow
+from airflow_elt_provider.remotes.flow import Call, Flow, Pause
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,11 @@ class Checked:
         """Read what :meth:`to_json` wrote."""
         drifts = [Drift(**one) for one in value["drifts"]]
         return cls(Key(*value["owner"]), value["lock"], drifts, proposed=value["proposed"])
+
+    def after(self, earlier: Checked | None, policy: DriftPolicy) -> Checked:
+        """Return it with what an earlier look of the same try has applied: this one does not see that any more."""
+        applied = policy.of(earlier.drifts, "apply") if earlier and not earlier.failing else []
+        return replace(self, drifts=[*(one for one in applied if one not in self.drifts), *self.drifts])
 
     def refuse(self) -> None:
         """Refuse what is to fail.
@@ -115,22 +121,24 @@ class Gate:
         :raises ConfigurationError: where there is no lock, or the one that is named is another's.
         """
         found = yield from server.discover(connection_id)
+        yield Pause(0.0)  # that took long: who was told to stop meanwhile changes nothing, and starts nothing
         path, lock = yield Call(lambda: self._lock(server, found.owner))
-        every = drift(lock, found.schema, found.selected)
-        drifts = [one for one in every if self.policy.reactions[one.kind] != "ignore"]
+        drifts = self._told(drift(lock, found.schema, found.selected))
+        behind = [one for one in _behind(found) if one.stream in lock.streams and one not in drifts]
+        drifts += self.policy.of(behind, "apply")
         uri, failing = self._uri(path), self.policy.of(drifts, "fail")
         if drifts:
             log.warning("The schema of %s differs from %s:\n%s", found.owner, uri, drift_table(drifts, self.policy))
         else:
             log.info("The schema of %s is as %s has it.", found.owner, uri)
-        left = drifts
+        now, left = lock, drifts
         if not failing and (applied := self.policy.of(drifts, "apply")):
             found = yield from self._applied(server, connection_id, found, applied)
-            lock = accepted(lock, found.schema, applied)
-            yield Call(lambda: self.folder.write(path, lock_file(found.owner, lock)))
+            now = accepted(lock, found.schema, applied)
+            yield Call(lambda: self.folder.write(path, lock_file(found.owner, now)))
             log.info("%s: %s of these changes are accepted: the connection follows them.", uri, len(applied))
             left = [one for one in drifts if one not in applied]
-        proposed = (yield Call(lambda: self._proposed(path, found, left))) if self.propose else ""
+        proposed = (yield Call(lambda: self._proposed(path, now, found, left))) if self.propose else ""
         return Checked(found.owner, uri, drifts, failing, proposed)
 
     def _applied(
@@ -143,12 +151,12 @@ class Gate:
             return found
         return (yield from server.discover(connection_id))
 
-    def _proposed(self, path: str, found: Discovered, left: Sequence[Drift]) -> str:
-        """Write the proposal, or take one away that is out of date."""
+    def _proposed(self, path: str, lock: SchemaLock, found: Discovered, left: Sequence[Drift]) -> str:
+        """Write the proposal, or take one away that is out of date: another connection's of this source may not be."""
         place = path.removesuffix(LOCK) + PROPOSED
         present = self.folder.read_one(place)
         if not left:
-            if present is not None:
+            if present is not None and not self._told(drift(lock, found.schema, _known(found))):
                 self.folder.remove(place)
             return ""
         wanted = lock_file(found.owner, found.schema)
@@ -156,6 +164,9 @@ class Gate:
             self.folder.write(place, wanted)
         log.info("A proposal for the new lock is %s.", self._uri(place))
         return self._uri(place)
+
+    def _told(self, drifts: Sequence[Drift]) -> list[Drift]:
+        return [one for one in drifts if self.policy.reactions[one.kind] != "ignore"]
 
     # --- the lock ---
 
@@ -168,9 +179,10 @@ class Gate:
             if content is None:
                 continue
             document = loaded(content, self._uri(path))
-            if _is_of(document, owner):
+            if _is_of(document, owner) and "streams" in document:
                 return path, read_lock(document, self._uri(path))
-            others.append(f"{self._uri(path)} is the lock of {_named(document)}")
+            what = "the lock" if "streams" in document else "the configuration"
+            others.append(f"{self._uri(path)} is {what} of {_named(document)}")
         said = f" ({'; '.join(others)})" if others else ""
         raise ConfigurationError(
             f"There is no lock of {owner} at {' or '.join(map(self._uri, paths))}{said}.",
@@ -179,6 +191,20 @@ class Gate:
 
     def _uri(self, path: str) -> str:
         return f"{self.folder.uri.rstrip('/')}/{path}"
+
+
+def _behind(found: Discovered) -> list[Drift]:
+    """Return what the connection has not followed yet: the lock may say it already, of another or of a person."""
+    return [
+        Drift("field_added", stream, name, new=found.schema.streams[stream].fields[name])
+        for stream, names in sorted(found.behind.items())
+        for name in names
+    ]
+
+
+def _known(found: Discovered) -> set[str]:
+    """Return the streams of which the server told more than the name; Fivetran does so of those that are synced."""
+    return {*found.selected, *(name for name, one in found.schema.streams.items() if one.fields)}
 
 
 def accepted(lock: SchemaLock, found: SchemaLock, drifts: Sequence[Drift]) -> SchemaLock:

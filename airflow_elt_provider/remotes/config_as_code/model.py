@@ -17,6 +17,13 @@ _SHORT: Final = 8
 FILES: Final = "files"
 
 
+def _visible(text: str) -> str:
+    """Return a text in one line that commands no terminal: anybody may have given an object its name."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 @dataclass(frozen=True, order=True)
 class Key:
     """What tells one object of a server from the others, on every server.
@@ -32,7 +39,7 @@ class Key:
 
     def __str__(self) -> str:
         place = f"{self.workspace} / " if self.workspace else ""
-        return f"{self.kind} {place}{self.name}"
+        return _visible(f"{self.kind} {place}{self.name}")
 
     def named(self) -> dict[str, str]:
         """Return it as a person or a script reads it."""
@@ -41,6 +48,16 @@ class Key:
     def to_json(self) -> list[str]:
         """Return it as JSON, short."""
         return [self.kind, self.workspace, self.name]
+
+
+def _none(values: Values) -> Iterable[str]:
+    del values
+    return ()
+
+
+def named_elsewhere(kind: str, text: str, keys: Iterable[Key]) -> list[Key]:
+    """Return those of the keys that a reference means from another workspace: ``name``, or ``workspace / name``."""
+    return [key for key in sorted(keys) if key.kind == kind and text in {key.name, f"{key.workspace} / {key.name}"}]
 
 
 @dataclass(frozen=True)
@@ -55,8 +72,14 @@ class KindSpec:
     :param partial: those of which the file may hold a part: what it leaves out stays as it is on the server.
     :param hints: those that only help to make an object: another server's may differ, so they are not compared.
     :param references: those that name another object of the same workspace (or of the account), and its kind.
+    :param elsewhere: those of them that may also name an object of another workspace, read or not: the server says
+        where there is none.
     :param tidy: puts the values of a file in the order in which the server's are; it raises nothing.
+    :param rereads: whether a change from the first values to the second asks for data that is there already to be read
+        anew; None: where a stream that is in both has another ``sync_mode``, ``primary_key`` or ``cursor``.
+    :param open_secrets: tells the places of secrets in the open that only this remote knows for such.
     :param attachments: whether a folder of files belongs to each object.
+    :param placed: whether each is in a workspace, or none is; None: some are.
     :param deletable: whether the API can delete one.
     """
 
@@ -69,8 +92,12 @@ class KindSpec:
     partial: frozenset[str] = frozenset()
     hints: frozenset[str] = frozenset()
     references: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: frozenset[str] = frozenset()
     tidy: Callable[[Values], Values] = dict
+    open_secrets: Callable[[Values], Iterable[str]] = _none
+    rereads: Callable[[Values, Values], bool] | None = None
     attachments: bool = False
+    placed: bool | None = None
     deletable: bool = True
 
 
@@ -80,11 +107,14 @@ class ConfigObject:
 
     :param values: by top-level field. A field that is left out is not managed: it stays as it is on the server.
     :param attachments: files that belong to it, by relative path.
+    :param untold: fields that the server does not tell, or not wholly, for the moment: an export keeps what the file
+        has there.
     """
 
     key: Key
     values: Values
     attachments: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    untold: frozenset[str] = frozenset()
 
     def compared(self) -> dict[str, Any]:
         """Return the values, with a digest for each attachment under ``files``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,10 +17,24 @@ from airflow_elt_provider.remotes.config_as_code.changes import (
     difference_lines,
     differences,
 )
-from airflow_elt_provider.remotes.config_as_code.model import ConfigObject, Key, KindSpec, Tree, Values
-from airflow_elt_provider.remotes.config_as_code.secret_values import HINT, NOT_EXPORTED, is_mark, references
+from airflow_elt_provider.remotes.config_as_code.model import (
+    ConfigObject,
+    Key,
+    KindSpec,
+    Tree,
+    Values,
+)
+from airflow_elt_provider.remotes.config_as_code.plan_problems import problems_of
+from airflow_elt_provider.remotes.config_as_code.plan_shape import FORMAT, refuse_odd
+from airflow_elt_provider.remotes.config_as_code.secret_values import (
+    NOT_EXPORTED,
+    references,
+    refuse_no_reference,
+    settled,
+)
 
-FORMAT: Final = 1
+AS_IT_IS: Final = {"$secret": "as it is"}
+"""What a secret was that is written once more."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,17 @@ class PlannedChange:
     fields: Sequence[FieldChange] = ()
     before: Values | None = None
     wanted: Values | None = None
+
+    @property
+    def sent(self) -> Values:
+        """The values that are wanted, as they are sent: a secret that the server has stays unless it is shown."""
+        is_kept = self.action == "update" and not self.writes_secrets
+        return settled(self.wanted, self.before) if is_kept else self.wanted or {}
+
+    @property
+    def writes_secrets(self) -> bool:
+        """Whether secrets are written that the server has already."""
+        return any(isinstance(one.old, Mapping) and one.old == AS_IT_IS for one in self.fields)
 
     @property
     def shown(self) -> Difference:
@@ -65,12 +90,18 @@ class PlanOptions:
 
     :param allow_delete: whether what is only on the server is deleted; else it is left alone, and named.
     :param only_create: whether what is there is left as it is: a restore.
+    :param within: the workspaces in which that is; None: everywhere, the account itself included.
     :param write_secrets: whether secrets that a file refers to are written again, for nobody can compare them.
     """
 
     allow_delete: bool = False
     only_create: bool = False
     write_secrets: bool = False
+    within: frozenset[str] | None = None
+
+    def deletes(self, key: Key) -> bool:
+        """Whether an object goes that is only on the server."""
+        return self.allow_delete and (self.within is None or key.workspace in self.within)
 
 
 @dataclass(frozen=True)
@@ -80,6 +111,10 @@ class Plan:
     :param server: its address.
     :param left_alone: what is only on the server and stays there.
     :param problems: why it cannot be carried out, each with its remedy.
+    :param differing: what a restore leaves as it is, and is not as the files say: also what an earlier one that broke
+        off left half made, such as a connection that is still off.
+    :param new_workspaces: workspaces in which the server has nothing, and all that the files say would be made: there
+        is none of that name, or it was renamed.
     """
 
     remote: str
@@ -87,6 +122,8 @@ class Plan:
     changes: Sequence[PlannedChange]
     left_alone: Sequence[Key] = ()
     problems: Sequence[str] = ()
+    differing: Sequence[Key] = ()
+    new_workspaces: Sequence[str] = ()
 
     @property
     def empty(self) -> bool:
@@ -112,6 +149,8 @@ class Plan:
             "changes": [one.to_json() for one in self.changes],
             "left_alone": [key.to_json() for key in self.left_alone],
             "problems": list(self.problems),
+            "differing": [key.to_json() for key in self.differing],
+            "new_workspaces": list(self.new_workspaces),
         }
 
     @classmethod
@@ -122,14 +161,31 @@ class Plan:
         """
         try:
             value = json.loads(text)
+            refuse_odd(value)
+            for one in value["changes"]:
+                refuse_no_reference(one["wanted"], f"{place}: {one['key'][-1]!r}")
             return cls(
                 value["remote"], value["server"], [PlannedChange.from_json(one) for one in value["changes"]],
                 [Key(*one) for one in value["left_alone"]], value["problems"],
+                [Key(*one) for one in value.get("differing", ())], value.get("new_workspaces", ()),
             )  # fmt: skip
-        except (ValueError, KeyError, TypeError) as error:
+        except RecursionError:
+            said = "it is nested too deeply"
+        except ValueError as error:
+            said = str(error)
+        raise ConfigurationError(f"{place} is no plan: {said}.", hint="make one with `elt remote plan --out`")
+
+    def refuse_new_workspaces(self) -> None:
+        """Refuse to make whole workspaces where nobody has looked at the plan.
+
+        :raises ConfigurationError: where one was renamed, say, a second copy of it would begin to sync.
+        """
+        if self.new_workspaces:
             raise ConfigurationError(
-                f"{place} is no plan ({type(error).__name__}: {error}).", hint="make one with `elt remote plan --out`"
-            ) from None
+                f"{self.server} has nothing in {', '.join(map(repr, self.new_workspaces))}: all of it would be made.",
+                hint="a workspace was renamed, or is misspelt? Else make it with `elt remote restore`, or give a plan "
+                "that was looked at",
+            )
 
     def text(self) -> str:
         """Return it as a person reads it."""
@@ -142,6 +198,12 @@ class Plan:
         if self.left_alone:
             lines += ["", "Only on the server, left alone (see --allow-delete):"]
             lines += [f"    {key}" for key in self.left_alone]
+        if self.differing:
+            lines += ["", "There already and not as the files say, left alone (elt remote apply changes it):"]
+            lines += [f"    {key}" for key in self.differing]
+        if self.new_workspaces:
+            lines += ["", "Workspaces in which the server has nothing: none of that name, or renamed there:"]
+            lines += [f"    {name}" for name in self.new_workspaces]
         if self.problems:
             lines += ["", "This cannot be carried out:", *(f"  ! {problem}" for problem in self.problems)]
         return "\n".join(lines)
@@ -158,15 +220,20 @@ def make_plan(
     specs = {spec.name: spec for spec in kinds}
     found = differences(files, server, specs)
     made = [_created(files.objects[one.key]) for one in found if one.action == "delete"]
-    changed = [] if options.only_create else [_changed(one, files, server) for one in found if one.action == "update"]
-    if options.write_secrets and not options.only_create:
+    changed = [_changed(one, files, server) for one in found if one.action == "update"]
+    differing = [one.key for one in changed] if options.only_create else []
+    if options.only_create:
+        changed = []
+    elif options.write_secrets:
         changed = _with_secrets(changed, files, server)
     gone = [one.key for one in found if one.action == "create"] if not options.only_create else []
-    deleted = [key for key in gone if options.allow_delete and specs[key.kind].deletable]
+    deleted = [key for key in gone if options.deletes(key) and specs[key.kind].deletable]
     ends = [PlannedChange("delete", key, before=server.objects[key].compared()) for key in reversed(deleted)]
     steps = sorted([*made, *changed], key=lambda one: (list(specs).index(one.key.kind), one.key))
-    problems = [*_problems([*steps, *ends], files, server, specs)]
-    return Plan(files.remote, address, [*steps, *ends], [key for key in gone if key not in deleted], problems)
+    problems = [*problems_of([*steps, *ends], files, server, specs)]
+    left_alone = [key for key in gone if key not in deleted]
+    new = {one.key.workspace for one in made} - {key.workspace for key in server.objects} - {""}
+    return Plan(files.remote, address, [*steps, *ends], left_alone, problems, differing, sorted(new))
 
 
 def _created(one: ConfigObject) -> PlannedChange:
@@ -189,80 +256,6 @@ def _with_secrets(changed: Sequence[PlannedChange], files: Tree, server: Tree) -
             now = found.get(wanted.key) or PlannedChange(
                 "update", wanted.key, (), server.objects[wanted.key].compared(), wanted.compared()
             )
-            written = [FieldChange(path, {"$secret": "as it is"}, {"$secret": text}) for path, text in places]
+            written = [FieldChange(path, dict(AS_IT_IS), {"$secret": text}) for path, text in places]
             found[wanted.key] = replace(now, fields=[*now.fields, *written])
     return list(found.values())
-
-
-# --- problems ---
-
-
-def _problems(
-    changes: Sequence[PlannedChange], files: Tree, server: Tree, specs: Mapping[str, KindSpec]
-) -> Iterator[str]:
-    deleted = {one.key for one in changes if one.action == "delete"}
-    there = {*files.objects, *server.objects} - deleted
-    for one in changes:
-        spec = specs[one.key.kind]
-        if one.action == "create":
-            yield from _cannot_create(one, spec, server)
-        if one.action == "update":
-            yield from _cannot_update(one, spec)
-        if one.action != "delete":
-            yield from _missing_references(one, spec, there, server)
-    for key in sorted(there):
-        both = [tree.objects[key].values for tree in (server, files) if key in tree.objects]
-        values = {name: value for one in both for name, value in one.items()}
-        for name, referred in _references(values, specs[key.kind], key):
-            for gone in deleted & set(referred):
-                yield f"{gone} cannot be deleted: {name} of {key}, which stays, refers to it."
-
-
-def _cannot_create(one: PlannedChange, spec: KindSpec, server: Tree) -> Iterator[str]:
-    same = [
-        key for key in server.objects if key.kind == one.key.kind and key.workspace == one.key.workspace
-        and key.name.startswith(f"{one.key.name} [")
-    ]  # fmt: skip
-    if len(same) > 1:
-        names = ", ".join(repr(key.name) for key in sorted(same))
-        yield f"{one.key}: the server has several of that name. Remedy: rename all but one there, or write {names}"
-        return
-    wanted = one.wanted or {}
-    for name in sorted(spec.needed - wanted.keys()):
-        yield f"{one.key} cannot be created without {name}. Remedy: write it into its file"
-    for path, text in references(wanted):
-        if text == NOT_EXPORTED:
-            yield f"{one.key} cannot be created: the secret at {path} was not exported. Remedy: {HINT}"
-
-
-def _cannot_update(one: PlannedChange, spec: KindSpec) -> Iterator[str]:
-    for change in one.fields:
-        if change.top in spec.fixed:
-            yield (
-                f"{one.key}: {change} cannot be changed on the server, and nothing is made anew by itself. "
-                f"Remedy: take it back, or give the file a new name and delete the old {spec.name} with --allow-delete"
-            )
-        elif is_mark(change.old) and change.new is not ABSENT and not is_mark(change.new):
-            yield f"{one.key}: {change.path} is a secret on the server, and stands in the open. Remedy: {HINT}"
-        elif is_mark(change.new) and change.new["$secret"] == NOT_EXPORTED:
-            yield f"{one.key}: the server has no secret at {change.path}, and the file none to write. Remedy: {HINT}"
-
-
-def _missing_references(one: PlannedChange, spec: KindSpec, there: set[Key], server: Tree) -> Iterator[str]:
-    for name, keys in _references(one.wanted or {}, spec, one.key):
-        if not there & set(keys):
-            known = sorted(key.name for key in server.objects if key.kind == keys[0].kind)[:8]
-            yield (
-                f"{one.key}: {name} is {keys[0].name!r}, and there is no such {keys[0].kind}. "
-                f"Remedy: write its file, or one of {', '.join(known) or 'none: there is none'}"
-            )
-
-
-def _references(values: Values, spec: KindSpec, key: Key) -> Iterator[tuple[str, tuple[Key, Key]]]:
-    """Yield the fields that name other objects, with the keys that may be meant: of the workspace, or the account."""
-    for name, kind in spec.references.items():
-        value: Any = values
-        for part in name.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        if value is not None:
-            yield name, (Key(kind, key.workspace, str(value)), Key(kind, "", str(value)))

@@ -103,6 +103,8 @@ class DriftPolicy:
         """
         if given is None:
             return cls()
+        if not isinstance(given, str | Mapping):
+            raise ConfigurationError(f"on_schema_drift is {given!r}.", hint="a reaction, or one for each class")
         words: dict[str, str] = {str(name): str(word) for name, word in DEFAULT.items()}
         words.update({str(name): given for name in CLASSES} if isinstance(given, str) else given)
         for name, word in words.items():
@@ -131,11 +133,18 @@ def drift(lock: SchemaLock, found: SchemaLock, selected: Collection[str] | None 
             result.append(Drift("stream_added", name, new=f"{len(found.streams[name].fields)} fields"))
         elif selected is not None and name not in selected:
             continue
-        elif new is None:
+        elif new is None or _is_name_alone(new, old):
             result.append(Drift("stream_removed", name, old=f"{len(old.fields)} fields"))
+        elif _is_name_alone(old, new):  # it was not synced when the schema was accepted
+            result.append(Drift("stream_added", name, new=f"{len(new.fields)} fields"))
         else:
             result.extend(_of_stream(name, old, new))
     return result
+
+
+def _is_name_alone(one: LockedStream, other: LockedStream) -> bool:
+    """Whether nothing but its name was told of a stream, by a server that tells no types: it is not synced."""
+    return one == LockedStream({}) and set(other.fields.values()) == {UNKNOWN}
 
 
 def drift_table(drifts: Sequence[Drift], policy: DriftPolicy) -> str:

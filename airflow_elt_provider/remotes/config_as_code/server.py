@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
 from airflow_elt_provider.remotes.config_as_code.model import ConfigObject, Key, KindSpec, Tell, Tree
@@ -17,11 +17,14 @@ class Discovered:
 
     :param owner: the object whose lock it is to be held against.
     :param selected: the streams that the connection syncs.
+    :param behind: fields of these that it does not sync, though it is to sync all, by stream: others of the source have
+        followed a change that it has not.
     """
 
     owner: Key
     schema: SchemaLock
     selected: frozenset[str]
+    behind: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class ConfigServer(Protocol):

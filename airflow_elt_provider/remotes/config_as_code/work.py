@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.remotes.config_as_code.apply import Application, Applied, ApplyOptions
 from airflow_elt_provider.remotes.config_as_code.changes import DiffResult, diff
-from airflow_elt_provider.remotes.config_as_code.files import Written, locked, read_tree, write_tree
+from airflow_elt_provider.remotes.config_as_code.files import Written, earlier_of, read_tree, refuse_foreign, write_tree
 from airflow_elt_provider.remotes.config_as_code.folders import Folder
 from airflow_elt_provider.remotes.config_as_code.model import ConfigObject, Key, Tell, Tree, silent
 from airflow_elt_provider.remotes.config_as_code.plan import Plan, PlanOptions, make_plan
@@ -68,15 +68,20 @@ class ConfigWork:
     def export(self, *, schemas: Schemas = "new") -> Exported:
         """Write the server's configuration to the folder.
 
+        :raises ConfigurationError: for a folder of something else, and where all of a workspace seems to be gone.
+
         :param schemas: ``new`` writes lock files where there are none: what was accepted once is held against the
             source until somebody accepts another; ``all`` accepts every schema as the server has it now; ``none``
             writes no lock.
         """
+        refuse_foreign(self.folder, self.server.remote)
         tree = self._read(self.workspaces)
+        earlier = earlier_of(self.folder, self.server.kinds, self.server.remote)
+        self._refuse_vanished(tree, earlier.tree)
         if schemas != "none":
-            has = locked(self.folder, self.server.kinds, self.server.remote) if schemas == "new" else set()
+            has = earlier.tree.locks.keys() if schemas == "new" else set[Key]()
             tree = replace(tree, locks=self._schemas(sorted(tree.objects.keys() - has)))
-        return Exported(tree, write_tree(self.folder, tree, self.server.kinds, self.workspaces))
+        return Exported(tree, write_tree(self.folder, tree, self.server.kinds, self.workspaces, earlier))
 
     def diff(self, *, schemas: bool = False) -> DiffResult:
         """Return how the server differs from the files.
@@ -92,6 +97,8 @@ class ConfigWork:
     def plan(self, options: PlanOptions = PlanOptions()) -> Plan:  # noqa: B008 - frozen
         """Return what has to change on the server so that it is as the files say; changes nothing."""
         files = self.files()
+        if self.workspaces is not None:  # what belongs to the account is nobody's of these
+            options = replace(options, within=frozenset(self.workspaces))
         plan = make_plan(files, self._read(self._scope(files)), self.server.kinds, self.address, options)
         return replace(plan, problems=[*plan.problems, *self._objections(plan)])
 
@@ -123,6 +130,19 @@ class ConfigWork:
     def use(self, files: Tree) -> None:
         """Take these for what the folder says."""
         self._files = files
+
+    def _refuse_vanished(self, tree: Tree, earlier: Tree) -> None:
+        """Refuse to remove all files of a workspace that was named, or all: more likely nobody may see it any more."""
+        left = {key.workspace for key in tree.objects}
+        gone = {key.workspace for key in earlier.within(self.workspaces).objects} - left - {""}
+        for name in sorted(gone):
+            if not left or name in (self.workspaces or ()):
+                raise ConfigurationError(
+                    f"The server shows nothing of workspace {name!r}, and {self.folder.uri} holds files of it.",
+                    hint="correct the name, or let the credentials see it; where all is gone indeed, remove its files",
+                )
+            if self.workspaces is None:
+                log.warning("The server shows nothing of workspace %r any more: its files are removed.", name)
 
     def _objections(self, plan: Plan) -> Sequence[str]:
         server = self.server
@@ -166,7 +186,8 @@ def restored(work: ConfigWork, moves: Mapping[str, str], *, disabled: bool) -> T
     if disabled:
         tree = replace(tree, objects={key: work.server.switched_off(one) for key, one in tree.objects.items()})
     work.use(tree)
-    work.workspaces = None  # they were the old names; those of the tree are meant
+    if work.workspaces is not None:
+        work.workspaces = [moves.get(name, name) for name in work.workspaces]
     return tree
 
 

@@ -22,6 +22,7 @@ class Found:
     :param values: what its file will hold, see :data:`~airflow_elt_provider.remotes.config_as_code.airbyte.KINDS`,
         secrets marked; but ``source`` and ``destination`` of a connection are their ids. Streams, schedule and
         namespace are as :mod:`~airflow_elt_provider.remotes.config_as_code.airbyte.streams` builds them.
+    :param copied: the streams as a connection keeps a copy of them, by name; empty in lists, and where it keeps none.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Found:
     workspace_id: str
     name: str
     values: Values
+    copied: Mapping[str, LockedStream] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

@@ -56,10 +56,25 @@ def wrong_words(values: Values) -> list[str]:
     return found
 
 
+def wrong_actor(values: Values) -> list[str]:
+    """Return what no server takes of the values of a source or destination, each with its remedy."""
+    found = [
+        f"{name} is {values[name]!r}. Remedy: write a text"
+        for name in ("connector", "definition")
+        if not isinstance(values.get(name, ""), str)
+    ]
+    if not isinstance(values.get("configuration", {}), Mapping):
+        found.append(f"configuration is {values['configuration']!r}. Remedy: write a mapping, as an export does")
+    return found
+
+
 def _wrong_texts(values: Values) -> Iterator[str]:
     for name, words in (("status", plain.STATUSES), ("non_breaking_changes", plain.CHANGES)):
         if name in values:
             yield from _wrong(name, values[name], words)
+    for name in ("source", "destination"):
+        if not isinstance(values.get(name, ""), str):
+            yield f"{name} is {values[name]!r}. Remedy: write its name"
     if not isinstance(values.get("prefix", ""), str):
         yield f"prefix is {values['prefix']!r}. Remedy: write a text, '' for none"
 

@@ -8,6 +8,7 @@ source has, never those that a file or the connection itself had before.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from airflow_elt_provider.errors import AnswerLostError, ConfigurationError
@@ -32,7 +33,7 @@ from airflow_elt_provider.remotes.config_as_code.airbyte.config_words import (
 from airflow_elt_provider.remotes.config_as_code.airbyte.streams import source_streams
 from airflow_elt_provider.remotes.config_as_code.model import Values
 from airflow_elt_provider.remotes.config_as_code.secret_values import marked
-from airflow_elt_provider.remotes.flow import Flow, JsonObject, Together
+from airflow_elt_provider.remotes.flow import Flow, JsonObject, Together, readable
 from airflow_elt_provider.remotes.session import Session
 
 _AT_ONCE: Final = 32
@@ -92,7 +93,9 @@ class ConfigObjects:
             yield from self.definitions(kind, workspace_id)
         read: list[Found] = []
         while batch := items[len(read) : len(read) + _AT_ONCE]:
-            read += yield Together([self._read(kind, one, workspace_id) for one in batch])
+            read += yield Together(
+                [readable(self._read(kind, one, workspace_id), f"Airbyte's {kind} {one['name']!r}") for one in batch]
+            )
         return read
 
     def get(self, kind: Kind, id_: str) -> Flow[Found | None]:
@@ -100,7 +103,9 @@ class ConfigObjects:
         item = yield from self._raw(kind, id_)
         if item is None:
             return None
-        return (yield from self._read(kind, item, (yield from self._workspace(kind, item))))
+        found = yield from self._read(kind, item, (yield from self._workspace(kind, item)))
+        catalog = item.get("syncCatalog")
+        return replace(found, copied=source_streams(catalog).locked) if catalog else found
 
     def discovered(self, source_id: str, destination_id: str, *, fresh: bool) -> Flow[SourceStreams]:  # noqa: ARG002 - the public API wants it
         """Return the streams of a source."""

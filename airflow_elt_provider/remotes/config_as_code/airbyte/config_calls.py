@@ -101,7 +101,7 @@ def read_discovery(found: JsonObject, source_id: str) -> JsonObject:
     reason = job.get("failureReason") or {}
     said = str(reason.get("externalMessage") or reason.get("internalMessage") or "the server does not say why")
     said = "what it says may hold a secret" if looks_secret(said) else " ".join(said.split())[:300]
-    text = f"Airbyte could not discover what source {source_id!r} has: {said}"
+    text = f"Airbyte could not discover what source {source_id!r} has: {said.rstrip('.')}."
     if reason.get("retryable") is True:
         raise TransientError(text)
     raise ConfigurationError(text, hint="test the source in the web UI, and see its logs there")

@@ -15,15 +15,16 @@ from airflow_elt_provider.remotes.airbyte_jobs import Dialect
 from airflow_elt_provider.remotes.airbyte_public import PublicApi
 from airflow_elt_provider.remotes.config_as_code.airbyte.accept import accepted
 from airflow_elt_provider.remotes.config_as_code.airbyte.api import ActorKind, Found, Kind, ObjectsApi
-from airflow_elt_provider.remotes.config_as_code.airbyte.checks import tidied, wrong_words
+from airflow_elt_provider.remotes.config_as_code.airbyte.checks import tidied, wrong_actor, wrong_words
 from airflow_elt_provider.remotes.config_as_code.airbyte.config import ConfigObjects
 from airflow_elt_provider.remotes.config_as_code.airbyte.definitions import Definitions
 from airflow_elt_provider.remotes.config_as_code.airbyte.names import Names
 from airflow_elt_provider.remotes.config_as_code.airbyte.public import PublicObjects
+from airflow_elt_provider.remotes.config_as_code.airbyte.twins import Twins
 from airflow_elt_provider.remotes.config_as_code.model import ConfigObject, Key, KindSpec, Tell, Tree, tree_of
 from airflow_elt_provider.remotes.config_as_code.schema_lock import Drift, SchemaLock
 from airflow_elt_provider.remotes.config_as_code.server import Discovered
-from airflow_elt_provider.remotes.flow import Flow, Together, apart
+from airflow_elt_provider.remotes.flow import Flow, Together, apart, readable
 from airflow_elt_provider.remotes.patience import patiently
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,9 @@ _NEEDED: Final = frozenset({"connector", "configuration"})
 _FIXED: Final = frozenset({"connector", "definition"})
 KINDS: Final = (
     KindSpec("source", "sources", _ACTOR, _NEEDED, _FIXED, partial=frozenset({"configuration"}),
-             hints=frozenset({"definition"})),
+             hints=frozenset({"definition"}), placed=True),
     KindSpec("destination", "destinations", _ACTOR, _NEEDED, _FIXED, partial=frozenset({"configuration"}),
-             hints=frozenset({"definition"})),
+             hints=frozenset({"definition"}), placed=True),
     KindSpec(
         "connection", "connections",
         ("source", "destination", "status", "schedule", "namespace", "prefix", "non_breaking_changes", "streams",
@@ -44,7 +45,7 @@ KINDS: Final = (
         fixed=frozenset({"source", "destination"}),
         late=frozenset({"status", "operations"}),
         references={"source": "source", "destination": "destination"},
-        tidy=tidied,
+        tidy=tidied, placed=True,
     ),
 )  # fmt: skip
 _ORDER: Final[tuple[Kind, ...]] = ("source", "destination", "connection")
@@ -66,6 +67,7 @@ class AirbyteConfiguration:
     def __init__(self, remote: Airbyte) -> None:
         self._remote = remote
         self._names = Names()
+        self._twins = Twins(self._names)
         self._made: ObjectsApi | None = None
         self._definitions: Definitions
         self._schemas: dict[Key, SchemaLock] = {}
@@ -97,7 +99,9 @@ class AirbyteConfiguration:
 
     def _of_workspace(self, api: ObjectsApi, workspace: str) -> Flow[list[ConfigObject]]:
         id_ = self._names.workspaces[workspace]
-        lists: list[Sequence[Found]] = yield Together([api.listed(kind, id_) for kind in _ORDER])
+        lists: list[Sequence[Found]] = yield Together(
+            [readable(api.listed(kind, id_), f"Airbyte's list of {kind}s of {workspace!r}") for kind in _ORDER]
+        )
         for kind, found in zip(_ORDER, lists, strict=True):
             self._names.take(kind, workspace, found)
         return [self._object(one, workspace) for found in lists for one in found]
@@ -105,10 +109,16 @@ class AirbyteConfiguration:
     def _object(self, found: Found, workspace: str) -> ConfigObject:
         key = self._names.key_of(found.kind, found.id) or Key(found.kind, workspace, found.name)
         if found.kind == "connection":
+            self._say_strange_ends(key, found)
             source = self._names.key_of("source", str(found.values["source"]))
             if source:
                 self._ends[source] = (str(found.values["source"]), str(found.values["destination"]))
         return self._names.object(key, found)
+
+    def _say_strange_ends(self, key: Key, found: Found) -> None:
+        for end in ("source", "destination"):
+            if not self._names.key_of(end, str(found.values[end])):
+                log.warning("%s: its %s %s is not in its workspace, or is deleted.", key, end, found.values[end])
 
     def reread(self, key: Key) -> Flow[ConfigObject | None]:
         """Return one object as it is now."""
@@ -141,9 +151,12 @@ class AirbyteConfiguration:
         api, key = (yield from self._api()), wanted.key
         workspace = self._names.workspace_id(key.workspace) or (yield from self._workspace(api, key.workspace))
         values = self._names.with_ids(key, wanted.values)
-        if key.kind != "connection":
+        if key.kind == "connection":
+            yield from self._twins.refuse_actors(api, key.workspace)
+        else:
             values = yield from self._definitions.resolved(_actor(key), workspace, values)
         self._names.doubt(key)
+        self._twins.made(_kind(key), key)
         id_ = yield from api.create(_kind(key), workspace, key.name, values)
         self._names.remember(key, id_)
 
@@ -159,6 +172,8 @@ class AirbyteConfiguration:
     def update(self, before: ConfigObject, wanted: ConfigObject, fields: Collection[str]) -> Flow[None]:
         """Change an object."""
         api = yield from self._api()
+        if "status" in fields and self._twins.has_made(_kind(wanted.key), wanted.key):
+            yield from self._twins.refuse(api, "connection", wanted.key.workspace)
         ends = {name: before.values[name] for name in ("source", "destination") if name in before.values}
         values = self._names.with_ids(wanted.key, {**ends, **wanted.values})
         yield from api.update(_kind(wanted.key), self._known(wanted.key), values, fields)
@@ -187,9 +202,10 @@ class AirbyteConfiguration:
         api = yield from self._api()
         found = list[str]()
         for one in wanted:
-            said = wrong_words(one.values) if one.key.kind == "connection" else []
+            said = wrong_words(one.values) if one.key.kind == "connection" else wrong_actor(one.values)
+            wrong = bool(said)
             said = said or list(api.objections(_kind(one.key), one.values))
-            if "connector" in one.values and self._names.workspaces:
+            if "connector" in one.values and self._names.workspaces and not wrong:
                 said += yield from self._no_connector(one)
             found += [f"{one.key}: {sentence}" for sentence in said]
         return found
@@ -231,7 +247,7 @@ class AirbyteConfiguration:
         self._names.take("source", workspace, (yield from api.listed("source", found.workspace_id)))
         owner = self._names.key_of("source", source) or Key("source", workspace, source)
         has = yield from api.discovered(source, str(found.values["destination"]), fresh=True)
-        return Discovered(owner, has.lock, frozenset(found.values["streams"]))
+        return Discovered(owner, has.lock, frozenset(found.values["streams"]), _behind(found, has.lock))
 
     def accept(self, connection_id: str, found: Discovered, drifts: Sequence[Drift]) -> Flow[None]:
         """Let the connection follow these changes of its source."""
@@ -271,6 +287,19 @@ def _objects(remote: Airbyte, dialect: Dialect) -> ObjectsApi:
     if isinstance(dialect, PublicApi):
         return PublicObjects(remote.session, dialect.prefix)
     return ConfigObjects(remote.session)
+
+
+def _behind(connection: Found, source: SchemaLock) -> dict[str, tuple[str, ...]]:
+    """Return the fields that a connection does not sync, because its copy of the schema is older than the source.
+
+    Of a stream of which only some fields are selected the copy may hold these alone: it tells nothing.
+    """
+    selected, behind = connection.values["streams"], dict[str, tuple[str, ...]]()
+    for name in connection.copied.keys() & source.streams.keys() & selected.keys():
+        missing = source.streams[name].fields.keys() - connection.copied[name].fields.keys()
+        if missing and "fields" not in selected[name]:
+            behind[name] = tuple(sorted(missing))
+    return behind
 
 
 def _kind(key: Key) -> Kind:

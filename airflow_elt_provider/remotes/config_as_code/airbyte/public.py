@@ -22,9 +22,11 @@ from airflow_elt_provider.remotes.config_as_code.airbyte.api import (
     connector_of,
 )
 from airflow_elt_provider.remotes.config_as_code.airbyte.config_calls import DISCOVERY_SECONDS, read_discovery
+from airflow_elt_provider.remotes.config_as_code.airbyte.config_words import secret_parts
 from airflow_elt_provider.remotes.config_as_code.airbyte.public_words import (
     actor_configuration,
     connection_body,
+    missing_in,
     objections,
     read_connection,
     streams_body,
@@ -33,7 +35,7 @@ from airflow_elt_provider.remotes.config_as_code.airbyte.refusals import asked, 
 from airflow_elt_provider.remotes.config_as_code.model import Values
 from airflow_elt_provider.remotes.config_as_code.schema_lock import UNKNOWN, LockedStream
 from airflow_elt_provider.remotes.config_as_code.secret_values import marked
-from airflow_elt_provider.remotes.flow import Answer, Flow, JsonObject, Request, segment
+from airflow_elt_provider.remotes.flow import Answer, Flow, JsonObject, Request, readable, segment
 from airflow_elt_provider.remotes.session import Session
 
 _PAGE: Final = 100
@@ -81,7 +83,11 @@ class PublicObjects:
         items = yield from self._all(f"/{kind}s", [("workspaceIds", workspace_id)])
         kept = {str(one[f"{kind}Id"]): one for one in items if one.get("status") != "deprecated"}
         connectors = yield from self._nameless(kind, workspace_id, list(kept.values()))
-        return [_read(kind, item, connectors) for item in kept.values()]
+        read: list[Found] = []
+        for item in kept.values():
+            flow = _reading(kind, item, connectors)
+            read += yield from readable(flow, f"Airbyte's {kind} {item['name']!r}")
+        return read
 
     def get(self, kind: Kind, id_: str) -> Flow[Found | None]:
         """Return one."""
@@ -117,7 +123,8 @@ class PublicObjects:
                 body["configurations"] = {"streams": streams}
         else:
             body = {"configuration": actor_configuration(values["configuration"], present["configuration"])}
-        yield from self._sent("PATCH", f"/{kind}s/{segment(id_)}", body, f"{kind} {present.get('name')!r}", values)
+        held = [values, secret_parts(present)]  # of some connectors the server shows them: it may repeat its own
+        yield from self._sent("PATCH", f"/{kind}s/{segment(id_)}", body, f"{kind} {present.get('name')!r}", held)
 
     def delete(self, kind: Kind, id_: str) -> Flow[None]:
         """Delete one."""
@@ -183,12 +190,12 @@ class PublicObjects:
             raise ConfigurationError(objections({"streams": wanted})[0])
         for fresh in (False, True):
             found = yield from self.discovered(values["source"], values["destination"], fresh=fresh)
-            missing = sorted(wanted.keys() - found.locked.keys())
-            if not missing:
+            problems = missing_in(wanted, found)
+            if not problems:
                 return streams_body(wanted, found, present)
         raise ConfigurationError(
-            f"The source has no stream {missing[0]!r}; it has {', '.join(sorted(found.locked)[:20]) or 'none'}.",
-            hint="take it out of streams, or let the source's user read it",
+            f"The connection cannot be synced so: {'; '.join(problems)}.",
+            hint="correct the name, take it out of the file, or let the source's user read it",
         )
 
     # --- requests ---
@@ -224,17 +231,20 @@ class PublicObjects:
             if not items or (len(items) < _PAGE and not answer.json().get("next")):
                 return found
 
-    def _sent(
-        self, method: str, path: str, body: JsonObject, what: str, values: Values | None = None
-    ) -> Flow[JsonObject]:
+    def _sent(self, method: str, path: str, body: JsonObject, what: str, held: Any = None) -> Flow[JsonObject]:
         # a connection that is written makes the server look at its source
         timeout = DISCOVERY_SECONDS if path.startswith("/connections") else None
         request = Request(method, self._prefix + path, body=body, timeout=timeout)
-        answer = yield from asked(self._session, request, values)
+        answer = yield from asked(self._session, request, held)
         if answer.status not in _DONE:
             raise refused(what, answer)
         value: JsonObject = answer.json()
         return value
+
+
+def _reading(kind: Kind, item: Mapping[str, Any], connectors: Mapping[str, str]) -> Flow[list[Found]]:
+    yield from ()
+    return [_read(kind, item, connectors)]
 
 
 def _read(kind: Kind, item: Mapping[str, Any], connectors: Mapping[str, str]) -> Found:

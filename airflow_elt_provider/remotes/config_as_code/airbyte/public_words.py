@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Final
 
 from airflow_elt_provider.errors import ConfigurationError
@@ -78,6 +79,27 @@ def _sent_schedule(schedule: Mapping[str, Any]) -> JsonObject:
     if schedule["type"] == "manual":
         return {"scheduleType": "manual"}
     raise ConfigurationError(objections({"schedule": schedule})[0])
+
+
+def missing_in(wanted: Mapping[str, Mapping[str, Any]], found: SourceStreams) -> list[str]:
+    """Return the streams and fields that are wanted and the source does not have, each with the nearest it has."""
+    problems: list[str] = []
+    for name, one in sorted(wanted.items()):
+        if name not in found.locked:
+            problems.append(f"the source has no stream {name!r}{_nearest(name, found.locked)}")
+            continue
+        fields = found.locked[name].fields
+        given = [*([one["cursor"]] if one.get("cursor") else ()), *one.get("primary_key", ()), *one.get("fields", ())]
+        strange = sorted({path[0] for path in plain.paths(given)} - fields.keys()) if fields else []
+        problems += [
+            f"stream {name!r} of the source has no field {field!r}{_nearest(field, fields)}" for field in strange
+        ]
+    return problems
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    near = get_close_matches(name, known, 3, 0.5)
+    return f" (the nearest: {', '.join(near)})" if near else f" (it has {', '.join(sorted(known)[:20]) or 'none'})"
 
 
 def streams_body(

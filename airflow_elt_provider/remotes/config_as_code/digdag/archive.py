@@ -25,7 +25,7 @@ _ODD: Final = re.compile("[\x00-\x1f\x7f\\\\\ud800-\udfff]|^[A-Za-z]:")
 """Control characters, backslashes, names that are no UTF-8, and drives."""
 _File: TypeAlias = tuple[bytes, int]
 """Content and mode."""
-_UNREADABLE: Final = (tarfile.TarError, OSError, EOFError, ValueError, zlib.error)
+_UNREADABLE: Final = (tarfile.TarError, OSError, EOFError, OverflowError, ValueError, zlib.error)
 
 
 @dataclass(frozen=True)

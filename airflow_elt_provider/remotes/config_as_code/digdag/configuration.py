@@ -33,9 +33,11 @@ log = logging.getLogger(__name__)
 
 PROJECT: Final = KindSpec(
     "project", "projects", ("executable", "secrets", "withheld"), needed=frozenset({FILES}),
-    late=frozenset({"secrets"}), attachments=True,
+    late=frozenset({"secrets"}), attachments=True, placed=False,
 )  # fmt: skip
-SCHEDULE: Final = KindSpec("schedule", "schedules", ("disabled",), late=frozenset({"disabled"}), deletable=False)
+SCHEDULE: Final = KindSpec(
+    "schedule", "schedules", ("disabled",), late=frozenset({"disabled"}), placed=False, deletable=False
+)
 _PUSHED: Final = frozenset({FILES, "executable", "withheld"})
 _AT_ONCE: Final = 8
 

@@ -35,8 +35,10 @@ def objections_to(wanted: ConfigObject) -> Iterator[str]:
         if not _SECRET.fullmatch(name):
             yield f"{place}: {name!r} cannot be a secret's name. Remedy: letters, digits, _ and -, with dots between"
     for name, kind, remedy in (("executable", list, "a list of paths"), ("disabled", bool, "true or false")):
-        if name in values and not isinstance(values[name], kind):
-            yield f"{place}: {name} is {values[name]!r}. Remedy: write {remedy}"
+        value = values.get(name)
+        texts = all(isinstance(one, str) for one in value) if isinstance(value, list) else True
+        if name in values and not (isinstance(value, kind) and texts):
+            yield f"{place}: {name} is {value!r}. Remedy: write {remedy}"
 
 
 def secrets_of(wanted: ConfigObject) -> Mapping[str, Any]:

@@ -30,7 +30,13 @@ from airflow_elt_provider.remotes.config_as_code.fivetran.webhooks import (
     webhook_objections,
     webhook_values,
 )
-from airflow_elt_provider.remotes.config_as_code.model import ConfigObject, Key, KindSpec, unique_names
+from airflow_elt_provider.remotes.config_as_code.model import (
+    ConfigObject,
+    Key,
+    KindSpec,
+    named_elsewhere,
+    unique_names,
+)
 from airflow_elt_provider.remotes.flow import Call, Flow, JsonObject, Together, segment
 
 log = logging.getLogger(__name__)
@@ -61,14 +67,16 @@ class AccountObjects:
 
     # --- what there is ---
 
-    def read(self, groups: Mapping[str, str]) -> Flow[list[ConfigObject]]:
-        """Return all of the account and of these groups.
+    def read(self, groups: Mapping[str, str], wanted: Collection[str] | None = None) -> Flow[list[ConfigObject]]:
+        """Return all of the account and of some groups.
 
-        :param groups: names by id.
+        :param groups: names of all groups by id: agents of any may be referred to.
+        :param wanted: names of those of which objects are returned; None: of all.
         """
         self._groups, self._ids = dict(groups), {}
         listed: list[list[ConfigObject]] = yield Together([self._listed(spec.name) for spec in self.kinds])
-        return [one for found in listed for one in found]
+        chosen = None if wanted is None else {*wanted, ""}
+        return [one for found in listed for one in found if chosen is None or one.key.workspace in chosen]
 
     def know_group(self, id_: str, name: str) -> None:
         """Hear of a group that was made since the objects were read."""
@@ -84,24 +92,47 @@ class AccountObjects:
         if row is None or not _is_named(key.name, _name(key.kind, row)):
             self._ids.pop(key, None)
             return None
+        if key.kind == AGENT.name and self.credentials and (place := self.credentials.lost(key)):
+            log.warning("%s is there, and %s holds no credentials of it. %s", key, place, _anew(id_))
         return ConfigObject(key, _values(key.kind, row))
 
-    def name_of(self, kind: str, id_: str) -> str | None:
-        """Return the name of what an id belongs to; None: it was not read."""
-        return next((key.name for key, known in self._ids.items() if key.kind == kind and known == id_), None)
+    def name_of(self, kind: str, id_: str, workspace: str = "") -> str | None:
+        """Return how an object of a workspace refers to what an id belongs to; None: there is no such thing.
+
+        What is of another group has its group before its name where the name alone would be another's too.
+        """
+        key = next((key for key, known in self._ids.items() if key.kind == kind and known == id_), None)
+        if key is None or self.meant(kind, workspace, key.name) == [key]:
+            return key.name if key else None
+        return f"{key.workspace} / {key.name}"
+
+    def meant(self, kind: str, workspace: str, name: str, more: Collection[Key] = ()) -> list[Key]:
+        """Return what a name may mean in a workspace: its own, the account's, else another group's.
+
+        :param more: what is about to be made.
+        """
+        known = {*self._ids, *more}
+        near = [key for key in (Key(kind, workspace, name), Key(kind, "", name)) if key in known]
+        return near[:1] or named_elsewhere(kind, name, known)
 
     def id_of(self, kind: str, workspace: str, name: str) -> str:
-        """Return the id of an object of a workspace, or of the account.
+        """Return the id of an object of a workspace, of the account, or of another group.
 
-        :raises ConfigurationError: when there is none of that name.
+        :raises ConfigurationError: where a name means nothing, or several things.
         """
-        for place in (workspace, ""):
-            if (key := Key(kind, place, name)) in self._ids:
-                return self._ids[key]
-        known = sorted(key.name for key in self._ids if key.kind == kind)[:8]
-        raise ConfigurationError(
-            f"Fivetran has no {Key(kind, workspace, name)}.", hint=f"use one of {', '.join(known) or 'none: make one'}"
-        )
+        if said := self.unclear(kind, workspace, name):
+            raise ConfigurationError(said[0], hint=said[1])
+        return self._ids[self.meant(kind, workspace, name)[0]]
+
+    def unclear(self, kind: str, workspace: str, name: str, more: Collection[Key] = ()) -> tuple[str, str] | None:
+        """Return why a name means nothing, or several things, and the remedy; None: it means one."""
+        meant = self.meant(kind, workspace, name, more)
+        if len(meant) > 1:
+            names = ", ".join(f"'{key.workspace} / {key.name}'" for key in meant)
+            return f"Fivetran has several of {kind} {name}.", f"write one of {names}"
+        known = sorted({key.name for key in {*self._ids, *more} if key.kind == kind})[:8]
+        hint = f"use one of {', '.join(known) or 'none: make one'}"
+        return None if meant else (f"Fivetran has no {Key(kind, workspace, name)}.", hint)
 
     def _listed(self, kind: str) -> Flow[list[ConfigObject]]:
         """Read all of a kind; who is known already keeps the name by which it is known."""
@@ -122,7 +153,7 @@ class AccountObjects:
         return found
 
     def _place(self, kind: str, row: JsonObject) -> str | None:
-        """Return the workspace of an object; None: it is of a group that is not read."""
+        """Return the workspace of an object; None: it is of a group that nobody sees."""
         group = "" if kind == "private_link" else str(row.get("group_id") or "")
         return self._groups.get(group) if group else ""
 
@@ -134,7 +165,7 @@ class AccountObjects:
 
     def _objections(self, one: ConfigObject) -> Iterator[str]:
         if one.key.kind == "webhook":
-            yield from webhook_objections(one)
+            yield from webhook_objections(one, known=one.key in self._ids)
         if one.key.kind == "agent":
             if one.values.get("env_type") not in _ENVIRONMENTS:
                 told = f"{one.key}: env_type is {one.values.get('env_type')!r}."

@@ -18,6 +18,7 @@ _ACCEPT: Final = {"Accept": "application/json;version=2"}
 _PAGE: Final = 1000
 _OK, _CREATED, _BAD, _NOT_FOUND, _TIMEOUT = 200, 201, 400, 404, 408
 _MOST: Final = 400
+_HINT: Final = "correct the value that it names"
 
 
 class FivetranApi:
@@ -60,15 +61,17 @@ class FivetranApi:
         what: str,
         secrets: Sequence[Secret] = (),
         timeout: float | None = None,
+        hint: str = _HINT,
     ) -> Flow[JsonObject]:
         """Return the ``data`` of what was made or done.
 
         :param body: a :class:`Secret` in it is sent as it is, and shown nowhere.
         :param what: names the object in messages.
         :param secrets: that the body holds besides.
+        :param hint: what to do where it is refused.
         :raises AnswerLostError: when it may be there; it is not sent again.
         """
-        return (yield from self._write(Request("POST", path, body=body, timeout=timeout, secrets=secrets), what))
+        return (yield from self._write(Request("POST", path, body=body, timeout=timeout, secrets=secrets), what, hint))
 
     def patch(
         self,
@@ -78,9 +81,10 @@ class FivetranApi:
         what: str,
         secrets: Sequence[Secret] = (),
         timeout: float | None = None,
+        hint: str = _HINT,
     ) -> Flow[JsonObject]:
         """Change what is named in the body; return the ``data`` of the object."""
-        return (yield from self._write(Request("PATCH", path, body=body, timeout=timeout, secrets=secrets), what))
+        return (yield from self._write(Request("PATCH", path, body=body, timeout=timeout, secrets=secrets), what, hint))
 
     def delete(self, path: str, *, what: str) -> Flow[None]:
         """Delete an object; one that is gone is as good."""
@@ -88,31 +92,29 @@ class FivetranApi:
         if answer.status not in {_OK, _NOT_FOUND}:
             raise refused(what, answer)
 
-    def _write(self, request: Request, what: str) -> Flow[JsonObject]:
+    def _write(self, request: Request, what: str, hint: str) -> Flow[JsonObject]:
         secrets = [*request.secrets, *secrets_of(request.body)]
         answer = yield from self._ask(replace(request, body=_revealed(request.body), secrets=secrets))
-        return _data(answer, what)
+        return _data(answer, what, hint)
 
     def _ask(self, request: Request) -> Flow[Answer]:
         return (yield from self._session.ask(request.with_headers(_ACCEPT)))
 
 
-def refused(what: str, answer: Answer) -> EltError:
+def refused(what: str, answer: Answer, hint: str = _HINT) -> EltError:
     """Return the error for an answer that is no success.
 
     :param what: names the object.
     """
-    said = _words(answer)
+    said = f"{_words(answer).rstrip('.')}."
     if answer.status < _BAD or answer.status == _TIMEOUT:
         return TransientError(f"Fivetran, {what}: {answer.url} answered {answer.status}. {said}")
-    return ConfigurationError(
-        f"Fivetran refuses {what} ({answer.status}): {said}", hint="correct the value that it names"
-    )
+    return ConfigurationError(f"Fivetran refuses {what} ({answer.status}): {said}", hint=hint)
 
 
-def _data(answer: Answer, what: str) -> JsonObject:
+def _data(answer: Answer, what: str, hint: str = _HINT) -> JsonObject:
     if answer.status not in {_OK, _CREATED}:
-        raise refused(what, answer)
+        raise refused(what, answer, hint)
     data: JsonObject = answer.json().get("data") or {}
     return data
 

@@ -16,6 +16,7 @@ WIDTH: Final = 8
 """Calls that are under way at once."""
 SLOW: Final = 600.0
 """Seconds that a call may take in which Fivetran asks a source."""
+_OF_SOURCE: Final = "run its setup tests in the dashboard, and mend what they name"
 _TOLERANCE: Final = 300.0
 _OK, _CONFLICT = 200, 409
 _T = TypeVar("_T")
@@ -106,7 +107,7 @@ class ConnectionCalls:
         """Let Fivetran look at the source, and keep what is selected; return the settings of the schemas."""
         yield from self._wait_for_sources()
         path, body = f"{_path(id_)}/schemas/reload", {"exclude_mode": "PRESERVE"}
-        return (yield from self._api.post(path, body, what=f"{place}, schemas", timeout=SLOW))
+        return (yield from self._api.post(path, body, what=f"{place}, schemas", timeout=SLOW, hint=_OF_SOURCE))
 
     def change_schemas(self, id_: str, body: Mapping[str, Any], place: str) -> Flow[JsonObject]:
         """Change the settings of the schemas."""

@@ -55,7 +55,7 @@ class FivetranConfiguration:
         groups = {id_: name for name, id_ in self._groups.items() if workspaces is None or name in workspaces}
         for name in sorted({*(workspaces or ())} - self._groups.keys()):
             log.info("Fivetran has no group %r: it counts as empty.", name)
-        of_account = yield from self.account.read(groups)
+        of_account = yield from self.account.read({id_: name for name, id_ in self._groups.items()}, groups.values())
         everything = len(groups) == len(self._groups)
         connections = yield from self._connections.read(groups, tell, everything=everything)
         return tree_of(self.remote, [*of_account, *connections])
@@ -79,8 +79,16 @@ class FivetranConfiguration:
         """Return what cannot be written of these objects, each with its remedy."""
         yield from ()
         connections = [one for one in wanted if one.key.kind == CONNECTION.name]
-        of_account = self.account.objections([one for one in wanted if one.key.kind != CONNECTION.name])
-        return [*of_account, *(said for one in connections for said in self._connections.objections(one))]
+        others, keys = [one for one in wanted if one.key.kind != CONNECTION.name], {one.key for one in wanted}
+        said = [*self._unclear_groups(wanted), *self.account.objections(others)]
+        return [*said, *(text for one in connections for text in self._connections.objections(one, keys))]
+
+    def _unclear_groups(self, wanted: Sequence[ConfigObject]) -> list[str]:
+        names = {one.key.workspace for one in wanted if one.key.workspace} - self._groups.keys()
+        return [
+            f"Fivetran has several groups {name!r}. Remedy: rename all but one in the dashboard"
+            for name in sorted(names) if any(known.startswith(f"{name} [") for known in self._groups)
+        ]  # fmt: skip
 
     def create(self, wanted: ConfigObject) -> Flow[None]:
         """Make an object, and its group where there is none; a connection is paused until :meth:`update` wakes it."""

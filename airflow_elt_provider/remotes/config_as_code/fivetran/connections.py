@@ -8,6 +8,8 @@ from typing import Any, Final, TypeAlias
 
 from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import ConfigurationError
+from airflow_elt_provider.remotes.config_as_code.fivetran.hidden import full, hidden, in_the_open
+from airflow_elt_provider.remotes.config_as_code.fivetran.schemas import modes_differ
 from airflow_elt_provider.remotes.config_as_code.model import Key, KindSpec, Values, unique_names
 from airflow_elt_provider.remotes.config_as_code.secret_values import HINT, is_mark, marked, references
 
@@ -22,8 +24,9 @@ CONNECTION: Final = KindSpec(
     ("service", "naming", "paused", "schedule", "networking", "data_delay", "destination", "config", "schema"),
     needed=frozenset({"service"}), fixed=frozenset({"service", "naming"}),
     late=frozenset({"paused", "schedule", "networking", "data_delay", "destination", "schema"}),
-    partial=frozenset({"config"}),
+    partial=frozenset({"config"}), placed=True,
     references={"networking.private_link": "private_link", "networking.agent": "agent"},
+    elsewhere=frozenset({"networking.agent"}), open_secrets=in_the_open, rereads=modes_differ,
 )  # fmt: skip
 _SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "schedule": {"type": "schedule_type", "frequency": "sync_frequency", "daily_at": "daily_sync_time"},
@@ -33,7 +36,12 @@ _SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "data_delay": {"sensitivity": "data_delay_sensitivity", "threshold": "data_delay_threshold"},
 }  # fmt: skip
 """The API's name of each value, by its section and name in a file."""
+_ALWAYS: Final[Mapping[str, Sequence[str]]] = {"schedule": ("type", "frequency"), "data_delay": ("sensitivity",)}
+"""What no connection is without: a section that leaves it out could never be as its file says."""
+_BEYOND: Final = {"proxy_agent_id": "proxy agent", "external_secrets_manager_id": "external secrets manager"}
 _REFERENCES: Final = {"private_link": "private_link", "agent": "agent"}
+_DAY: Final = 1440
+"""Minutes: only where a connection syncs once a day it has an hour for that."""
 _METHODS: Final = frozenset({"Directly", "PrivateLink", "SshTunnel", "ProxyAgent"})
 """Those that can be set; the API shows others too."""
 NAMING: Final = ("schema", "schema_prefix", "table", "table_group_name")
@@ -59,14 +67,19 @@ def values_of(detail: Mapping[str, Any], name_of: NameOf) -> dict[str, Any]:
         "naming": detail.get("destination_schema_names"),
         "paused": detail.get("paused"),
         **{section: _section(detail, section, name_of) for section in _SECTIONS},
-        "destination": _full(detail.get("destination_configuration")),
+        "destination": full(detail.get("destination_configuration")),
         "config": _config(str(detail["service"]), detail.get("config") or {}),
     }
     return {name: marked(value, name) for name, value in values.items() if value not in (None, {})}
 
 
+def beyond(detail: Mapping[str, Any]) -> list[str]:
+    """Return what a connection has that no file tells: it is there in the dashboard only."""
+    return [words for name, words in _BEYOND.items() if detail.get(name)]
+
+
 def _section(detail: Mapping[str, Any], section: str, name_of: NameOf) -> dict[str, Any]:
-    found: dict[str, Any] = _full({name: detail.get(told) for name, told in _SECTIONS[section].items()})
+    found: dict[str, Any] = full({name: detail.get(told) for name, told in _SECTIONS[section].items()})
     if found.get("method") not in _METHODS:
         found.pop("method", None)
     if found.get("sensitivity", "CUSTOM") != "CUSTOM":
@@ -81,14 +94,7 @@ def _section(detail: Mapping[str, Any], section: str, name_of: NameOf) -> dict[s
 
 def _config(service: str, config: Mapping[str, Any]) -> dict[str, Any]:
     own = _OWN - {"public_key"} if service.startswith(_SET_PUBLIC_KEY) else _OWN
-    return {name: _full(value) for name, value in config.items() if value is not None and name not in {*own, *NAMING}}
-
-
-def _full(value: Any) -> Any:
-    """Return a value without what is null."""
-    if isinstance(value, Mapping):
-        return {name: _full(one) for name, one in value.items() if one is not None}
-    return [_full(one) for one in value] if isinstance(value, list) else value
+    return hidden({name: full(one) for name, one in config.items() if one is not None and name not in {*own, *NAMING}})
 
 
 # --- what is sent ---
@@ -141,8 +147,19 @@ def check(values: Values, place: str) -> None:
     """
     for section in (name for name in _SECTIONS if name in values):
         dict(_told(section, {}, values[section], lambda _, name: name, place))
+        if missing := [name for name in _ALWAYS.get(section, ()) if values[section].get(name) is None]:
+            raise ConfigurationError(
+                f"{place}: {section} has no {missing[0]}, and a connection always has one.",
+                hint=f"write it, or leave {section} out: then it stays as it is",
+            )
+    if not isinstance(values.get("paused", False), bool):
+        raise ConfigurationError(f"{place}: paused is {values['paused']!r}.", hint="write true or false")
     if "config" in values:
         _check_config(values["config"], place)
+        for name in (name for name, value in values["config"].items() if value is None):
+            raise ConfigurationError(
+                f"{place}: config.{name} is null.", hint="leave it out: what a file leaves out stays as it is"
+            )
 
 
 def _told(section: str, before: Values, wanted: Any, id_of: IdOf, place: str) -> Iterator[tuple[str, Any]]:
@@ -158,8 +175,13 @@ def _told(section: str, before: Values, wanted: Any, id_of: IdOf, place: str) ->
             )
         if name in _REFERENCES and value is not None:
             yield told, id_of(_REFERENCES[name], str(value))
-        elif value is not None or name in before:
+        elif value is not None or (name in before and _may_be_unset(name, wanted)):
             yield told, value
+
+
+def _may_be_unset(name: str, wanted: Values) -> bool:
+    """Whether null takes a value away; where Fivetran knows no null, or drops the value by itself, none is sent."""
+    return name in _REFERENCES or (name == "daily_at" and wanted.get("frequency") == _DAY)
 
 
 def _changed_config(before: Values, wanted: Any, place: str) -> dict[str, Any]:

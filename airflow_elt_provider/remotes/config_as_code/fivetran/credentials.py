@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import ConfigurationError
-from airflow_elt_provider.remotes.config_as_code.files import slug
+from airflow_elt_provider.remotes.config_as_code.file_paths import slug
 from airflow_elt_provider.remotes.config_as_code.model import Key
 
 _FILES: Final[Mapping[str, str]] = {
@@ -87,6 +87,11 @@ class CredentialsFolder:
             return None
         except OSError:
             return place
+
+    def lost(self, key: Key) -> Path | None:
+        """Return the folder that was made for an agent's credentials and holds none: a try broke off in between."""
+        place = self.place(key)
+        return place if place.is_dir() and not self.occupied(key) else None
 
     def place(self, key: Key) -> Path:
         """Return the folder of one agent."""

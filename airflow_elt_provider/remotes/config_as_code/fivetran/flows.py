@@ -6,10 +6,13 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
+from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.remotes.config_as_code.fivetran.account import AccountObjects
+from airflow_elt_provider.remotes.config_as_code.fivetran.api import secrets_of
 from airflow_elt_provider.remotes.config_as_code.fivetran.calls import ConnectionCalls, in_batches
 from airflow_elt_provider.remotes.config_as_code.fivetran.connections import (
+    beyond,
     check,
     keys_of,
     namings,
@@ -34,8 +37,11 @@ from airflow_elt_provider.remotes.flow import Flow, JsonObject
 
 log = logging.getLogger(__name__)
 
+_SHOWN: Final = 5
 _CONNECTED: Final = "connected"
+_HIDDEN: Final = "***"
 _BAD_TESTS: Final = frozenset({"FAILED", "JOB_FAILED"})
+_SCHEMA: Final = frozenset({"schema"})
 _LATER: Final = frozenset({"paused", "schema"})
 
 
@@ -49,6 +55,7 @@ class Connections:
         self._calls = calls
         self._account = account
         self._ids: dict[Key, str] = {}
+        self._beyond: dict[str, list[str]] = {}
 
     # --- read ---
 
@@ -63,9 +70,13 @@ class Connections:
             rows += yield from self._calls.rows(group_id)
         keys = keys_of([row for row in rows if row["group_id"] in groups], groups)
         self._ids.update({key: id_ for id_, key in keys.items()})
+        self._beyond = {}
         found = yield from in_batches(
             list(keys.items()), lambda pair: self._object(pair[1], pair[0]), tell, "connections"
         )
+        for what, places in sorted(self._beyond.items()):
+            shown = ", ".join(places[:_SHOWN]) + (f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else "")
+            log.warning("No file tells the %s of %s: one that is made of its file is without it.", what, shown)
         return [one for one in found if one]
 
     def reread(self, key: Key, group_id: str | None) -> Flow[ConfigObject | None]:
@@ -92,23 +103,26 @@ class Connections:
         detail = yield from self._calls.detail(id_)
         if detail is None:
             return None
-        values = values_of(detail, self._account.name_of)
+        for what in beyond(detail):
+            self._beyond.setdefault(what, []).append(place_of(key))
+        values = values_of(detail, lambda kind, id_: self._account.name_of(kind, id_, key.workspace))
         raw = yield from self._calls.schemas(id_)
-        if raw is not None:
-            values["schema"] = canonical((yield from self._told(key, raw, id_)))
-        return ConfigObject(key, values)
+        if raw is None:
+            return ConfigObject(key, values, untold=_SCHEMA)
+        whole = yield from self._told(key, raw, id_)
+        values["schema"] = canonical(whole or raw)
+        return ConfigObject(key, values, untold=frozenset() if whole else _SCHEMA)
 
-    def _told(self, key: Key, raw: JsonObject, id_: str) -> Flow[JsonObject]:
-        """Return the settings of schemas as a file tells them.
+    def _told(self, key: Key, raw: JsonObject, id_: str) -> Flow[JsonObject | None]:
+        """Return the settings of schemas as a file tells them; None: not all columns can be asked for.
 
-        Where columns cannot be asked for, those are told of which somebody spoke: a file may hold fewer of them than
-        are synced, never more.
+        Then those are told of which somebody spoke: a new file may hold fewer of them than are synced, never more.
         """
         try:
             return (yield from self._whole(raw, id_, synced_tables(raw)))
         except ConfigurationError as error:
             log.warning("Not all columns that %s syncs can be told: %s", place_of(key), error.message)
-            return raw
+            return None
 
     def _whole(self, raw: JsonObject, id_: str, tables: list[Name]) -> Flow[JsonObject]:
         """Return the settings of schemas with all columns of these tables, where they matter: under BLOCK_ALL.
@@ -127,15 +141,20 @@ class Connections:
 
     # --- change ---
 
-    def objections(self, wanted: ConfigObject) -> list[str]:
-        """Return what cannot be written of a connection, with the remedy, as far as that can be told without asking."""
+    def objections(self, wanted: ConfigObject, made: Collection[Key] = ()) -> list[str]:
+        """Return what cannot be written of a connection, with the remedy, as far as that can be told without asking.
+
+        :param made: what is made before it.
+        """
         place = place_of(wanted.key)
         try:
             check(wanted.values, place)
             Wanted.parse(wanted.values.get("schema", {}), place)
         except ConfigurationError as error:
             return [str(error)]
-        return []
+        agent = (wanted.values.get("networking") or {}).get("agent")
+        unclear = agent and self._account.unclear("agent", wanted.key.workspace, str(agent), made)
+        return [f"{place}: networking.agent: {unclear[0]} Remedy: {unclear[1]}"] if unclear else []
 
     def create(self, wanted: ConfigObject, group_id: str) -> Flow[None]:
         """Make a connection that is paused: it begins to sync only when all its values are set.
@@ -168,7 +187,11 @@ class Connections:
         raise ConfigurationError(" Or: ".join(said), hint=refusals[0].hint)
 
     def update(self, before: ConfigObject, wanted: ConfigObject, fields: Collection[str]) -> Flow[None]:
-        """Change a connection: pause it first or wake it last, its schemas in between."""
+        """Change a connection: pause it first or wake it last, its schemas in between.
+
+        One that does not connect stays paused and without its schemas, which the log says and who reads it again sees:
+        the others need not wait until somebody has authorized it.
+        """
         key, place, values = wanted.key, place_of(wanted.key), wanted.values
         id_ = self._id(key)
         schema = Wanted.parse(values["schema"], place) if "schema" in fields else None
@@ -180,26 +203,29 @@ class Connections:
             body["paused"] = True
         if body:
             yield from self._calls.change(id_, body, place)
-        if schema or paused is False:
-            yield from self._connect(id_, place)
-            if schema:
-                yield from self._change_schemas(id_, schema, place)
+        if (schema or paused is False) and not (yield from self._connects(id_, place, secrets_of(values))):
+            return
+        if schema:
+            yield from self._change_schemas(id_, schema, place)
         if paused is False:
             yield from self._calls.change(id_, {"paused": False}, place)
 
-    def _connect(self, id_: str, place: str) -> Flow[None]:
+    def _connects(self, id_: str, place: str, secrets: Sequence[Secret]) -> Flow[bool]:
         """Run the setup tests of a connection that is not connected: without them Fivetran asks its source nothing."""
         detail = (yield from self._calls.detail(id_)) or {}
         if _state(detail) != _CONNECTED:
             detail = yield from self._calls.test(id_, place)
         if _state(detail) == _CONNECTED:
-            return
+            return True
         failed = [one for one in detail.get("setup_tests") or () if one.get("status") in _BAD_TESTS]
         said = "; ".join(f"{one.get('title')}: {one.get('message') or one['status']}" for one in failed)
-        raise ConfigurationError(
-            f"{place} is {_state(detail) or 'not connected'}, and stays as it is. {said}".strip(),
-            hint="correct its config, or authorize it in the dashboard; then apply the same again",
-        )
+        for secret in secrets:
+            said = said.replace(secret.reveal() or _HIDDEN, _HIDDEN)
+        log.error(
+            "%s is %s: its schemas and whether it is paused stay as they are. %s Remedy: correct its config, or "
+            "authorize it in the dashboard; then apply again.", place, _state(detail) or "not connected", said,
+        )  # fmt: skip
+        return False
 
     def _change_schemas(self, id_: str, wanted: Wanted, place: str) -> Flow[None]:
         raw = yield from self._calls.schemas(id_)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.remotes.config_as_code.fivetran.api import FivetranApi, secrets_of
+from airflow_elt_provider.remotes.config_as_code.fivetran.hidden import full, hidden, in_the_open
 from airflow_elt_provider.remotes.config_as_code.model import ConfigObject, Key, KindSpec
 from airflow_elt_provider.remotes.config_as_code.secret_values import marked, unmarked
 from airflow_elt_provider.remotes.flow import Flow, JsonObject, Pause, segment
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 PRIVATE_LINK: Final = KindSpec(
     "private_link", "private-links", ("region", "service", "config"),
     needed=frozenset({"region", "service", "config"}), fixed=frozenset({"region", "service"}),
-    partial=frozenset({"config"}),
+    partial=frozenset({"config"}), open_secrets=in_the_open,
 )  # fmt: skip
 PATH: Final = "/v1/private-links"
 _BUSY: Final = frozenset({"CREATING", "UPDATING"})
@@ -33,7 +34,7 @@ _OUTAGE: Final = 300.0
 
 def link_values(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a file holds of ``GET /v1/private-links/{id}``."""
-    return {"region": row["region"], "service": row["service"], "config": marked(row.get("config") or {})}
+    return {"region": row["region"], "service": row["service"], "config": marked(hidden(full(row.get("config") or {})))}
 
 
 def link_objections(wanted: ConfigObject) -> Iterator[str]:

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from airflow_elt_provider.remotes.config_as_code.model import joined
+from airflow_elt_provider.remotes.config_as_code.model import joined, split
 from airflow_elt_provider.remotes.config_as_code.schema_lock import UNKNOWN, LockedStream, SchemaLock
 
 Raw: TypeAlias = Mapping[str, Any]
@@ -92,6 +92,30 @@ def is_fixed(one: Raw) -> bool:
 def is_gone(one: Raw) -> bool:
     """Whether the source has a table or column no longer."""
     return is_fixed(one) and one["enabled_patch_settings"].get("reason_code") == "DELETED"
+
+
+def modes_differ(before: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a table that is synced before and after has another ``sync_mode``, also where a file does not list it.
+
+    :param before: the values of a connection.
+    :param wanted: those that it is to have.
+    """
+    old, new = before.get("schema") or {}, wanted.get("schema") or {}
+    if not (old and new):
+        return False
+    names = {*(old.get("tables") or {}), *(new.get("tables") or {})}
+    return any(
+        _mode(old, name) != _mode(new, name) and None not in {_mode(old, name), _mode(new, name)} for name in names
+    )
+
+
+def _mode(section: Mapping[str, Any], name: str) -> str | None:
+    """Return the mode in which a file's section has a table synced; None: it has not."""
+    schemas, table = section.get("schemas") or {}, (section.get("tables") or {}).get(name) or {}
+    of_schema = schemas.get(joined(split(name)[0])) or {}
+    by_itself = section.get("changes", ALLOW_ALL) == ALLOW_ALL
+    synced = of_schema.get("enabled", True) and table.get("enabled", by_itself)
+    return str(table.get("sync_mode", SOFT_DELETE)) if synced else None
 
 
 # --- what is read ---

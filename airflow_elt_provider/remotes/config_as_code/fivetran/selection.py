@@ -28,6 +28,7 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
     "tables": frozenset({"enabled", "sync_mode", "columns"}),
     "columns": frozenset({"enabled", "hashed"}),
 }
+_SWITCHES: Final = frozenset({"enabled", "hashed"})
 
 
 @dataclass(frozen=True)
@@ -163,11 +164,11 @@ def additions(raw: Raw, drifts: Iterable[Drift]) -> dict[str, Any]:
             continue
         name, table_name = split(drift.stream)
         column = (table.get("columns") or {}).get(drift.field, {"enabled": raw["schema_change_handling"] != BLOCK_ALL})
-        if drift.kind == "stream_added" and not (schema["enabled"] and table["enabled"]):
+        if drift.kind == "stream_added" and not (schema["enabled"] and table["enabled"]) and not is_fixed(table):
             entry = schemas.setdefault(name, {"enabled": True, "tables": {}})
             entry["enabled"] = True
             entry["tables"].setdefault(table_name, {})["enabled"] = True
-        elif drift.kind == "field_added" and not column["enabled"]:
+        elif drift.kind == "field_added" and not column["enabled"] and not is_fixed(column):
             entry = schemas.setdefault(name, {"enabled": schema["enabled"], "tables": {}})
             one = entry["tables"].setdefault(table_name, {"enabled": table["enabled"]})
             one.setdefault("columns", {})[drift.field] = {"enabled": True}
@@ -191,5 +192,8 @@ def _checked(value: Any, kind: str, place: str) -> Raw:
     strange = sorted(map(str, value.keys() - keys)) if isinstance(value, Mapping) else [str(value)]
     if strange:
         raise ConfigurationError(f"{place}: {strange[0]!r} is none of {kind}.", hint=f"write {', '.join(sorted(keys))}")
+    for name in sorted(_SWITCHES & value.keys()):
+        if not isinstance(value[name], bool):
+            raise ConfigurationError(f"{place}: {name} is {value[name]!r}.", hint="write true or false")
     found: Raw = value
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -14,15 +15,21 @@ from airflow_elt_provider.remotes.config_as_code.secret_values import HINT, MARK
 WEBHOOK: Final = KindSpec("webhook", "webhooks", ("url", "events", "active", "secret"), needed=frozenset({"events"}))
 """``url`` is there only where the URL holds a secret, which the name leaves out."""
 _HIDDEN: Final = "***"
+_RANDOM: Final = re.compile(
+    r"(?=[a-z]*[0-9])(?=[0-9]*[a-z])[a-z0-9]{16}|^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.IGNORECASE
+)
+"""A part of a path that lets in whoever knows it."""
 _PARAMETERS: Final = frozenset({"auth", "code", "hash", "key", "sig", "signature"})
 """Of a query: what else is a secret there, besides what has the name of one."""
 
 
 def name_of_url(url: str) -> str:
-    """Return the URL with ``***`` in the place of each secret.
+    """Return the URL with ``***`` in the place of each secret: also of a path's part that nobody could have thought of.
 
     >>> name_of_url("https://user:pass@hooks.example/fivetran?code=abc&team=data")
     'https://***@hooks.example/fivetran?code=***&team=data'
+    >>> name_of_url("https://hook.example/services/B02/9xyzabcdefghijklmn24")
+    'https://hook.example/services/B02/***'
     """
     try:
         parts = urlsplit(url)
@@ -30,7 +37,8 @@ def name_of_url(url: str) -> str:
         return url
     host = f"{_HIDDEN}@{parts.netloc.rpartition('@')[2]}" if "@" in parts.netloc else parts.netloc
     query = "&".join(_without_secret(one) for one in parts.query.split("&"))
-    return urlunsplit(parts._replace(netloc=host, query=query))
+    path = "/".join(_HIDDEN if _RANDOM.search(one) else one for one in parts.path.split("/"))
+    return urlunsplit(parts._replace(netloc=host, path=path, query=query))
 
 
 def _without_secret(parameter: str) -> str:
@@ -57,13 +65,23 @@ def webhook_body(wanted: ConfigObject, fields: Collection[str]) -> dict[str, Any
     return {**body, "url": url_of(wanted)} if "url" in fields and isinstance(wanted.values["url"], Secret) else body
 
 
-def webhook_objections(wanted: ConfigObject) -> Iterator[str]:
-    """Yield why a webhook cannot be as its file says, each with its remedy."""
+def webhook_objections(wanted: ConfigObject, *, known: bool) -> Iterator[str]:
+    """Yield why a webhook cannot be as its file says, each with its remedy.
+
+    :param known: whether there is one of that name.
+    """
+    if not known and " [" in wanted.key.name:  # a new one would have another id, and be made again and again
+        yield (
+            f"{wanted.key}: there were several of this URL, and none of this id is left. "
+            f"Remedy: write one file of name {_plain(wanted.key)}, with the events of all"
+        )
     url, events = wanted.values.get("url", _plain(wanted.key)), wanted.values.get("events", [""])
     if isinstance(url, str) and not url.startswith("https://"):
         yield f"{wanted.key}: Fivetran calls https:// only. Remedy: name the file after the URL that is to be called"
     if isinstance(url, str) and _HIDDEN in url:
         yield f"{wanted.key}: its URL holds a secret, and its file has no url. Remedy: {HINT}"
+    if not isinstance(wanted.values.get("active", True), bool):
+        yield f"{wanted.key}: active is {wanted.values['active']!r}. Remedy: write true or false"
     if not isinstance(events, list) or not events or not all(isinstance(one, str) for one in events):
         yield f"{wanted.key}: events is {events!r}. Remedy: write a list of names, e.g. [sync_end]"
     elif events != sorted(set(events)):
