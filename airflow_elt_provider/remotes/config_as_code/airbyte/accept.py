@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_elt_provider.remotes.config_as_code.airbyte.api import SourceStreams
+from airflow_elt_provider.remotes.config_as_code.airbyte.api import Found, SourceStreams
 from airflow_elt_provider.remotes.config_as_code.airbyte.streams import FULL, paths, stream, uses_cursor, uses_key
 from airflow_elt_provider.remotes.config_as_code.model import split
-from airflow_elt_provider.remotes.config_as_code.schema_lock import Drift, LockedStream
+from airflow_elt_provider.remotes.config_as_code.schema_lock import Drift, LockedStream, SchemaLock
 
 _KEY_PARTS = ", "
 
@@ -63,3 +63,16 @@ def _change_key(one: dict[str, Any], change: Drift) -> None:
         one["cursor"] = change.new if uses_cursor(one["sync_mode"]) else ""
     elif change.field == "primary key" and _KEY_PARTS.join(one.get("primary_key", ())) == change.old:
         one["primary_key"] = change.new.split(_KEY_PARTS) if change.new and uses_key(one["sync_mode"]) else []
+
+
+def behind(connection: Found, source: SchemaLock) -> dict[str, tuple[str, ...]]:
+    """Return the fields that a connection does not sync, because its copy of the schema is older than the source.
+
+    Of a stream of which only some fields are selected the copy may hold these alone: it tells nothing.
+    """
+    selected, found = connection.values["streams"], dict[str, tuple[str, ...]]()
+    for name in connection.copied.keys() & source.streams.keys() & selected.keys():
+        missing = source.streams[name].fields.keys() - connection.copied[name].fields.keys()
+        if missing and "fields" not in selected[name]:
+            found[name] = tuple(sorted(missing))
+    return found

@@ -13,7 +13,7 @@ from airflow_elt_provider.errors import ConfigurationError, EltError
 from airflow_elt_provider.remotes.airbyte import Airbyte
 from airflow_elt_provider.remotes.airbyte_jobs import Dialect
 from airflow_elt_provider.remotes.airbyte_public import PublicApi
-from airflow_elt_provider.remotes.config_as_code.airbyte.accept import accepted
+from airflow_elt_provider.remotes.config_as_code.airbyte.accept import accepted, behind
 from airflow_elt_provider.remotes.config_as_code.airbyte.api import ActorKind, Found, Kind, ObjectsApi
 from airflow_elt_provider.remotes.config_as_code.airbyte.checks import tidied, wrong_actor, wrong_words
 from airflow_elt_provider.remotes.config_as_code.airbyte.config import ConfigObjects
@@ -247,7 +247,7 @@ class AirbyteConfiguration:
         self._names.take("source", workspace, (yield from api.listed("source", found.workspace_id)))
         owner = self._names.key_of("source", source) or Key("source", workspace, source)
         has = yield from api.discovered(source, str(found.values["destination"]), fresh=True)
-        return Discovered(owner, has.lock, frozenset(found.values["streams"]), _behind(found, has.lock))
+        return Discovered(owner, has.lock, frozenset(found.values["streams"]), behind(found, has.lock))
 
     def accept(self, connection_id: str, found: Discovered, drifts: Sequence[Drift]) -> Flow[None]:
         """Let the connection follow these changes of its source."""
@@ -287,19 +287,6 @@ def _objects(remote: Airbyte, dialect: Dialect) -> ObjectsApi:
     if isinstance(dialect, PublicApi):
         return PublicObjects(remote.session, dialect.prefix)
     return ConfigObjects(remote.session)
-
-
-def _behind(connection: Found, source: SchemaLock) -> dict[str, tuple[str, ...]]:
-    """Return the fields that a connection does not sync, because its copy of the schema is older than the source.
-
-    Of a stream of which only some fields are selected the copy may hold these alone: it tells nothing.
-    """
-    selected, behind = connection.values["streams"], dict[str, tuple[str, ...]]()
-    for name in connection.copied.keys() & source.streams.keys() & selected.keys():
-        missing = source.streams[name].fields.keys() - connection.copied[name].fields.keys()
-        if missing and "fields" not in selected[name]:
-            behind[name] = tuple(sorted(missing))
-    return behind
 
 
 def _kind(key: Key) -> Kind:
