@@ -71,7 +71,7 @@ def test_a_throttled_look_is_repeated(ecs, deferrable, monkeypatch):
     fault = ecs.front.inject(
         Fault("DescribeServices", "celery", status=400, code="ThrottlingException", times=40, skip=1)
     )
-    assert scale(2, deferrable=deferrable, timeout=2).state == "failed"
+    assert scale(2, deferrable=deferrable, timeout=5).state == "failed"
     assert fault.hits > 1
     ecs.heal()
     ecs.front.inject(Fault("DescribeServices", "celery", status=503, code="ServerException", times=2, skip=2))
