@@ -136,8 +136,17 @@ def variable(name: str) -> str | None:
     return found
 
 
+_SHORTEST_MASKED = 5
+
+
 def mask_secret(text: str) -> None:
-    """Let Airflow's logs, and what it shows of a task, have ``***`` in the place of this text."""
+    """Let Airflow's logs, and what it shows of a task, have ``***`` in the place of this text.
+
+    Not of one with less than five characters, as Airflow 3 has it (``min_length_masked_secret``): Airflow 2 would mask
+    every ``t`` there is.
+    """
+    if len(text) < _SHORTEST_MASKED:
+        return
     for module in ("airflow.sdk.log", "airflow.sdk.execution_time.secrets_masker", "airflow.utils.log.secrets_masker"):
         with suppress(ImportError, AttributeError):
             import_module(module).mask_secret(text)

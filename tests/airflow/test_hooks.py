@@ -163,7 +163,12 @@ def test_stages(tmp_path):
 def test_s3_logs_in_as_airflow_does_and_encrypts():
     with S3Server() as s3:
         s3.create_bucket("stage")
-        extra = {"endpoint_url": s3.endpoint_url, "region_name": "us-east-1", "sse": "AES256", "aws_session_token": "t"}
+        extra = {
+            "endpoint_url": s3.endpoint_url,
+            "region_name": "us-east-1",
+            "sse": "AES256",
+            "aws_session_token": "session",
+        }
         with connection(conn_type="aws", login=s3.access_key, password=s3.secret_key, extra=extra):
             stage = get_stage("s3://stage/a/b", "c")
             assert stage.put_if_absent("x", b"1")
