@@ -159,11 +159,8 @@ def _apply(arguments: argparse.Namespace) -> Answer:
             "--write-secrets makes another plan than --plan has.", hint="give it to elt remote plan"
         )
     plan = read_plan(arguments.plan)
-    gone = [str(change.key) for change in plan.changes if change.action == "delete"]
-    if gone and not arguments.allow_delete:
-        raise ConfigurationError(
-            f"The plan {arguments.plan} deletes {', '.join(gone)}.", hint="give --allow-delete here too"
-        )
+    if not arguments.allow_delete:
+        plan.refuse_deletes("give --allow-delete here too")
     work, talk = _opened(arguments)
     return _carried_out(plan, work, talk, arguments)
 

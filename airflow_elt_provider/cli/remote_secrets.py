@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from airflow_elt_provider.cli.systems import connection
 from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.remotes.config_as_code.plan import Plan
-from airflow_elt_provider.remotes.config_as_code.secret_values import NOT_EXPORTED, references
+from airflow_elt_provider.remotes.config_as_code.secret_values import NOT_EXPORTED, extra_at, references
 
 
 def from_environment(reference: str) -> Secret:
@@ -48,7 +47,7 @@ def _of_connection(conn_id: str, field: str) -> Secret:
     if place == "password":
         found = parts.password.reveal() if parts.password else None
     elif place == "extra":
-        found = _at(parts.extra, key) if key else (parts.extra or None)
+        found = extra_at(parts.extra, key)
     else:
         found = getattr(parts, place)
     if found is None or found == "":
@@ -57,13 +56,3 @@ def _of_connection(conn_id: str, field: str) -> Secret:
             hint=f"export AIRFLOW_CONN_{conn_id.upper()} with it",
         )
     return Secret(found if isinstance(found, str) else json.dumps(found))
-
-
-def _at(extra: Any, key: str) -> Any:
-    """Return the value of a key, which may have dots in it or lead further down."""
-    if not isinstance(extra, Mapping):
-        return None
-    if key in extra:
-        return extra[key]
-    first, dot, rest = key.partition(".")
-    return _at(extra.get(first), rest) if dot else None

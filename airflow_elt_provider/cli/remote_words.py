@@ -36,27 +36,13 @@ def coloured(text: str, stream: IO[str] | None) -> str:
 
 def diff_text(result: DiffResult, server: str, folder: str) -> str:
     """Return how a server differs from its files, as a person reads it."""
-    from airflow_elt_provider.remotes.config_as_code.changes import difference_lines
-
     if result.equal:
         return f"{server} is as {folder} says."
     words = {"create": "only on the server", "update": "changed", "delete": "only in the files"}
     counts = [f"{sum(one.action == action for one in result.differences)} {word}" for action, word in words.items()]
     if moved := sum(map(bool, result.drifts.values())):
         counts.append(f"{moved} with another schema")
-    lines = [f"{server} differs from {folder}: {', '.join(counts)}", *difference_lines(result.differences)]
-    for key, drifts in sorted(result.drifts.items()):
-        if drifts:
-            lines += ["", f"  ~ schema of {key}"]
-            lines += [f"      {drift_line(one.to_json())}" for one in drifts]
-    return "\n".join(lines)
-
-
-def drift_line(drift: dict[str, str]) -> str:
-    """Return one change of a schema, as a person reads it."""
-    place = f"{drift['stream']}.{drift['field']}" if drift["field"] else drift["stream"]
-    values = " -> ".join(drift[side] for side in ("old", "new") if drift[side])
-    return f"{drift['change'].replace('_', ' ')}: {place}" + (f" ({values})" if values else "")
+    return "\n".join([f"{server} differs from {folder}: {', '.join(counts)}", *result.lines()])
 
 
 def applied_text(plan: Plan, applied: Applied) -> str:

@@ -9,7 +9,7 @@ from airflow_elt_provider._compat import mask_secret, variable
 from airflow_elt_provider.core.secret import Secret
 from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.hooks.connection import airflow_connection, extras
-from airflow_elt_provider.remotes.config_as_code.secret_values import HINT
+from airflow_elt_provider.remotes.config_as_code.secret_values import HINT, extra_at
 
 
 def airflow_secret(reference: str) -> Secret:
@@ -34,10 +34,4 @@ def _of_connection(text: str) -> Any:
     connection = airflow_connection(conn_id)
     if field in {"password", "login", "host"}:
         return getattr(connection, field)
-    found: Any = extras(connection)
-    key = field.partition(".")[2]
-    if not key or key in found:
-        return found[key] if key else found
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    return found
+    return extra_at(extras(connection), field.partition(".")[2])

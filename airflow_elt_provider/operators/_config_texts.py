@@ -101,22 +101,10 @@ def exported(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def difference(found: DiffResult) -> str:
-    """Return all that differs, for a log."""
-    from airflow_elt_provider.remotes.config_as_code.changes import difference_lines
-    from airflow_elt_provider.remotes.config_as_code.gate import spoken
-
-    lines = difference_lines(found.differences)
-    for key, drifts in sorted(found.drifts.items()):
-        if drifts:
-            lines += ["", f"  schema of {key}", *(f"      {spoken(one)}" for one in drifts)]
-    return "\n".join(lines)
-
-
 def summary(found: DiffResult) -> str:
     """Return what differs in a few lines, for a message."""
     from airflow_elt_provider.remotes.config_as_code.changes import SIGNS
-    from airflow_elt_provider.remotes.config_as_code.gate import listing
+    from airflow_elt_provider.remotes.config_as_code.schema_lock import listing
 
     words = {"create": "added", "update": "changed", "delete": "removed"}
     counts = [f"{sum(one.action == action for one in found.differences)} {word}" for action, word in words.items()]

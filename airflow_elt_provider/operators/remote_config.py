@@ -137,7 +137,7 @@ class RemoteConfigDiffOperator(RemoteConfigOperator):
             log.info("%s is as %s says.", what, work.folder.uri)
             return result
         level = logging.INFO if self.on_difference == "ignore" else logging.WARNING
-        log.log(level, "%s is not as %s says:\n%s", what, work.folder.uri, texts.difference(found))
+        log.log(level, "%s is not as %s says:\n%s", what, work.folder.uri, "\n".join(found.lines()))
         if self.on_difference in {"fail", "skip"}:
             context["ti"].xcom_push(key=_RESULT, value=result)
             message = f"{what} is not as {work.folder.uri} says. {texts.summary(found)}"
@@ -199,7 +199,8 @@ class RemoteConfigApplyOperator(RemoteConfigOperator):
             return result
         if not self._has_plan:
             plan.refuse_new_workspaces()
-        self._refuse_deletes(plan)
+        if not self.allow_delete:
+            plan.refuse_deletes("give allow_delete=True, or make a plan without it")
         secrets = self._secrets(plan, stoppable(work.files).objects)
         options = ApplyOptions(reset=self.reset)
         done = stoppable(lambda: work.apply(plan, secrets.__getitem__, options))
@@ -241,13 +242,6 @@ class RemoteConfigApplyOperator(RemoteConfigOperator):
         if plan.problems:
             context["ti"].xcom_push(key=_RESULT, value=result)
             raise ConfigurationError(f"The plan cannot be carried out: {'; '.join(plan.problems)}")
-
-    def _refuse_deletes(self, plan: Plan) -> None:
-        gone = [str(one.key) for one in plan.changes if one.action == "delete"]
-        if gone and not self.allow_delete:
-            raise ConfigurationError(
-                f"The plan deletes {', '.join(gone)}.", hint="give allow_delete=True, or make a plan without it"
-            )
 
     def _secrets(self, plan: Plan, objects: Any) -> dict[str, Secret]:
         """Return what the files refer to: read now, for Airflow is not asked from an event loop."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from airflow_elt_provider.stages.folder_rules import MOST_BYTES, read_at_once, shown, too_large
+from airflow_elt_provider.stages.folder_rules import MOST_BYTES, BucketFolder, shown, too_large
 from airflow_elt_provider.stages.gcs_checksum import CHECKSUM
 from airflow_elt_provider.stages.gcs_errors import CREATE, DELETE, GET, LIST, GcsPlace, gcs_errors
 from airflow_elt_provider.stages.gcs_login import without_lookups
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 _KIND: Final = "application/octet-stream"
 
 
-class GcsFolder:
+class GcsFolder(BucketFolder["Client"]):
     """Keeps small objects below a prefix; unlike a stage it replaces them, which takes the permission to delete.
 
     :param client_factory: makes the client of ``google-cloud-storage`` on first use.
@@ -28,33 +27,8 @@ class GcsFolder:
 
     def __init__(self, client_factory: Callable[[], Client], bucket: str, prefix: str = "",
                  settings: GcsStageSettings = GcsStageSettings()) -> None:  # noqa: B008 - frozen  # fmt: skip
-        uri = parse_stage_uri(f"gs://{bucket}/{prefix}")
-        self._bucket_name, self._prefix = uri.bucket, f"{uri.path}/" if uri.path else ""
-        self._factory, self._settings = client_factory, settings
-        self._made: Client | None = None
-        self._lock = threading.Lock()
-
-    def __repr__(self) -> str:
-        return f"GcsFolder({self.uri!r})"
-
-    @property
-    def uri(self) -> str:
-        """URI of the prefix."""
-        return f"gs://{self._bucket_name}/{self._prefix}".rstrip("/")
-
-    def read(self) -> Mapping[str, bytes]:
-        """Return all files by path, in order; hidden ones are left out. {}: there is none.
-
-        :raises ConfigurationError: for a file that is too large.
-        """
-        return read_at_once(list(self._listed()), self._get)
-
-    def read_one(self, path: str) -> bytes | None:
-        """Return one file; None for none."""
-        try:
-            return self._get(safe_path(path))
-        except FileNotFoundError:
-            return None
+        super().__init__(lambda: without_lookups(client_factory()), parse_stage_uri(f"gs://{bucket}/{prefix}"))
+        self._settings = settings
 
     def write(self, path: str, content: bytes) -> None:
         """Write or replace a file; Google compares its checksum before it comes into being."""
@@ -68,13 +42,6 @@ class GcsFolder:
         place = self._place(safe_path(path))
         with contextlib.suppress(FileNotFoundError), gcs_errors(place, DELETE):
             self._bucket.blob(place.key).delete(**self._settings.call)
-
-    @property
-    def _client(self) -> Client:
-        with self._lock:
-            if self._made is None:
-                self._made = without_lookups(self._factory())
-            return self._made
 
     @property
     def _bucket(self) -> Bucket:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from airflow_elt_provider.errors import ConfigurationError
+from airflow_elt_provider.stages.uri import StageUri, safe_path
+
+_Client = TypeVar("_Client")
 
 MOST_BYTES: Final = 50_000_000
 """Size of the largest file that is read: what a person writes is far smaller."""
@@ -42,3 +47,54 @@ def read_at_once(paths: Iterable[str], read: Callable[[str], bytes]) -> dict[str
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+class BucketFolder(ABC, Generic[_Client]):
+    """Keeps small objects below a prefix of a bucket.
+
+    :param client_factory: makes the store's client on first use.
+    """
+
+    def __init__(self, client_factory: Callable[[], _Client], place: StageUri) -> None:
+        self._bucket_name, self._prefix = place.bucket, f"{place.path}/" if place.path else ""
+        self._uri = str(place)
+        self._factory = client_factory
+        self._made: _Client | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.uri!r})"
+
+    @property
+    def uri(self) -> str:
+        """URI of the prefix."""
+        return self._uri
+
+    def read(self) -> Mapping[str, bytes]:
+        """Return all files by path, in order; hidden ones are left out. {}: there is none.
+
+        :raises ConfigurationError: for a file that is too large.
+        """
+        return read_at_once(list(self._listed()), self._get)
+
+    def read_one(self, path: str) -> bytes | None:
+        """Return one file; None for none."""
+        try:
+            return self._get(safe_path(path))
+        except FileNotFoundError:
+            return None
+
+    @property
+    def _client(self) -> _Client:
+        with self._lock:
+            if self._made is None:
+                self._made = self._factory()
+            return self._made
+
+    @abstractmethod
+    def _listed(self) -> Iterator[str]:
+        """Yield the paths of the folder's files."""
+
+    @abstractmethod
+    def _get(self, path: str) -> bytes:
+        """Return a file. :raises FileNotFoundError: for none."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from airflow_elt_provider.stages.folder_rules import MOST_BYTES, read_at_once, shown, too_large
+from airflow_elt_provider.stages.folder_rules import MOST_BYTES, BucketFolder, shown, too_large
 from airflow_elt_provider.stages.s3_errors import ObjectPlace, s3_errors
 from airflow_elt_provider.stages.s3_settings import S3StageSettings
 from airflow_elt_provider.stages.uri import parse_stage_uri, safe_path
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-class S3Folder:
+class S3Folder(BucketFolder["S3Client"]):
     """Keeps small objects below a prefix; unlike a stage it replaces them.
 
     :param client_factory: makes the boto3 client on first use.
@@ -24,56 +23,24 @@ class S3Folder:
 
     def __init__(self, client_factory: Callable[[], S3Client], bucket: str, prefix: str = "",
                  settings: S3StageSettings = S3StageSettings()) -> None:  # noqa: B008 - frozen  # fmt: skip
-        uri = parse_stage_uri(f"s3://{bucket}/{prefix}")
-        self._bucket, self._prefix = uri.bucket, f"{uri.path}/" if uri.path else ""
-        self._factory, self._settings = client_factory, settings
-        self._made: S3Client | None = None
-        self._lock = threading.Lock()
-
-    def __repr__(self) -> str:
-        return f"S3Folder({self.uri!r})"
-
-    @property
-    def uri(self) -> str:
-        """URI of the prefix."""
-        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
-
-    def read(self) -> Mapping[str, bytes]:
-        """Return all files by path, in order; hidden ones are left out. {}: there is none.
-
-        :raises ConfigurationError: for a file that is too large.
-        """
-        return read_at_once(list(self._listed()), self._get)
-
-    def read_one(self, path: str) -> bytes | None:
-        """Return one file; None for none."""
-        try:
-            return self._get(safe_path(path))
-        except FileNotFoundError:
-            return None
+        super().__init__(client_factory, parse_stage_uri(f"s3://{bucket}/{prefix}"))
+        self._settings = settings
 
     def write(self, path: str, content: bytes) -> None:
         """Write or replace a file."""
         place = self._place(safe_path(path))
         with s3_errors(place):
-            self._client.put_object(Bucket=self._bucket, Key=place.key, Body=content, **self._settings.writing)
+            self._client.put_object(Bucket=self._bucket_name, Key=place.key, Body=content, **self._settings.writing)
 
     def remove(self, path: str) -> None:
         """Remove a file; one that is gone is as good."""
         place = self._place(safe_path(path))
         with contextlib.suppress(FileNotFoundError), s3_errors(place):
-            self._client.delete_object(Bucket=self._bucket, Key=place.key, **self._settings.everywhere)
-
-    @property
-    def _client(self) -> S3Client:
-        with self._lock:
-            if self._made is None:
-                self._made = self._factory()
-            return self._made
+            self._client.delete_object(Bucket=self._bucket_name, Key=place.key, **self._settings.everywhere)
 
     def _listed(self) -> Iterator[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix, **self._settings.everywhere
+            Bucket=self._bucket_name, Prefix=self._prefix, **self._settings.everywhere
         )
         with s3_errors(self._place("")):
             for page in pages:
@@ -86,7 +53,7 @@ class S3Folder:
     def _get(self, path: str) -> bytes:
         place = self._place(path)
         with s3_errors(place):
-            answer = self._client.get_object(Bucket=self._bucket, Key=place.key, **self._settings.everywhere)
+            answer = self._client.get_object(Bucket=self._bucket_name, Key=place.key, **self._settings.everywhere)
             with contextlib.closing(answer["Body"]) as body:
                 self._refuse_large(path, answer["ContentLength"])
                 return body.read()
@@ -96,4 +63,4 @@ class S3Folder:
             raise too_large(self._place(path).uri, size)
 
     def _place(self, path: str) -> ObjectPlace:
-        return ObjectPlace(self._bucket, f"{self._prefix}{path}")
+        return ObjectPlace(self._bucket_name, f"{self._prefix}{path}")

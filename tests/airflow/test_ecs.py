@@ -69,7 +69,7 @@ def test_it_waits_until_the_tasks_run(ecs, deferrable):
 def test_a_throttled_look_is_repeated(ecs, deferrable, monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")  # botocore's own patience would hide ours, for seconds
     fault = ecs.front.inject(
-        Fault("DescribeServices", "celery", status=400, code="ThrottlingException", times=40, skip=1)
+        Fault("DescribeServices", "celery", status=400, code="ThrottlingException", times=1000, skip=1)
     )
     assert scale(2, deferrable=deferrable, timeout=5).state == "failed"
     assert fault.hits > 1

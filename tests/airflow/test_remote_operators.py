@@ -7,9 +7,11 @@ import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from airflow_elt_provider.operators._remote_values import deadline_of
 from tests.airflow import in_process
 from tests.fakes.airbyte import FakeAirbyte
 from tests.fakes.digdag import FakeDigdag
@@ -319,3 +321,12 @@ def test_a_connection_of_another_type_is_refused(airbyte):
     body = "FivetranSyncOperator(task_id='t', conn_id='remote', connection_id='x')"
     assert run(body, connection("airbyte", airbyte.url)).state == "failed"
     assert not airbyte.requests
+
+
+def test_a_start_that_nobody_noted_is_noted_before_airflow_counts_from_it():
+    """`airflow tasks test` of Airflow 2 has none, and fails when it adds `execution_timeout` to it."""
+    ti = SimpleNamespace(start_date=None)
+    deadline = deadline_of({"ti": ti}, timedelta(hours=1))
+    assert deadline == (ti.start_date + timedelta(hours=1)).timestamp()
+    assert deadline_of({"ti": ti}, timedelta(hours=2)) == deadline + 3600
+    assert deadline_of({"ti": SimpleNamespace()}, None) is None

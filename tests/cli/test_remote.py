@@ -19,9 +19,10 @@ import pytest
 
 from airflow_elt_provider.cli.main import main
 from airflow_elt_provider.cli.remote_secrets import from_environment
-from airflow_elt_provider.cli.remote_words import coloured, drift_line
+from airflow_elt_provider.cli.remote_words import coloured
 from airflow_elt_provider.errors import ConfigurationError
 from airflow_elt_provider.remotes.config_as_code import work
+from airflow_elt_provider.remotes.config_as_code.schema_lock import Drift, spoken
 from tests.fakes.airbyte import FakeAirbyte
 from tests.fakes.airbyte_objects import Stream
 from tests.fakes.fivetran import FakeFivetran
@@ -441,7 +442,7 @@ def test_signs_have_colours_on_a_terminal_alone(monkeypatch, capsys):
 
 
 def test_a_drift_is_one_line():
-    drift = {"change": "type_changed", "stream": "app.orders", "field": "id", "old": "integer", "new": "string"}
-    assert drift_line(drift) == "type changed: app.orders.id (integer -> string)"
-    gone = {"change": "stream_removed", "stream": "app.orders", "field": "", "old": "2 fields", "new": ""}
-    assert drift_line(gone) == "stream removed: app.orders (2 fields)"
+    drift = Drift("type_changed", "app.orders", "id", "integer", "string")
+    assert spoken(drift) == "type changed: app.orders.id (integer -> string)"
+    gone = Drift("stream_removed", "app.orders", old="2 fields")
+    assert spoken(gone) == "stream removed: app.orders (2 fields)"

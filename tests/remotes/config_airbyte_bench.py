@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import pytest
 import yaml
 
 from airflow_elt_provider.core.secret import Secret
@@ -146,3 +147,25 @@ def refer(folder: MemoryFolder) -> None:
 CRM_FILE, LAKE_FILE = "default-workspace/sources/crm.yaml", "default-workspace/destinations/lake.yaml"
 CONNECTION = "default-workspace/connections/shop-to-lake.yaml"
 FILE = "default-workspace/sources/shop.yaml"
+
+
+@pytest.fixture(params=["public", "config", "config 0.40"], ids=lambda name: name.replace(" ", "_"))
+def dialect(request: pytest.FixtureRequest) -> str:
+    """Go through the APIs that an Airbyte has."""
+    return str(request.param)
+
+
+@pytest.fixture
+def bench(dialect: str) -> Iterator[Bench]:
+    """Lend a furnished server of each, and an empty folder."""
+    with FakeAirbyte(**DIALECTS[dialect][0]) as server:
+        furnish(server)
+        yield bench_of(dialect, server)
+
+
+@pytest.fixture
+def public() -> Iterator[Bench]:
+    """Lend one that has the public API alone."""
+    with FakeAirbyte(public=True) as server:
+        furnish(server)
+        yield bench_of("public", server)

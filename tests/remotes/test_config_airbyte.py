@@ -39,26 +39,6 @@ from tests.remotes.config_airbyte_bench import (
 )  # fmt: skip
 from tests.remotes.driving import settings_of
 
-
-@pytest.fixture(params=["public", "config", "config 0.40"], ids=lambda name: name.replace(" ", "_"))
-def dialect(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def bench(dialect: str) -> Any:
-    with FakeAirbyte(**DIALECTS[dialect][0]) as server:
-        furnish(server)
-        yield bench_of(dialect, server)
-
-
-@pytest.fixture
-def public() -> Any:
-    with FakeAirbyte(public=True) as server:
-        furnish(server)
-        yield bench_of("public", server)
-
-
 # --- reading ---
 
 

@@ -16,13 +16,11 @@ from tests.remotes.config_airbyte_bench import (
     CONNECTION,
     CRM_FILE,
     DAILY,
-    DIALECTS,
     HOME,
     ITEMS,
     ORDERS,
     USERS,
     Bench,
-    bench_of,
     furnish,
     lookup,
     refer,
@@ -30,26 +28,6 @@ from tests.remotes.config_airbyte_bench import (
 from tests.remotes.driving import driven_by_requests, settings_of
 from tests.remotes.google_at_hand import ELT
 from tests.remotes.systems import quickly
-
-
-@pytest.fixture(params=["public", "config", "config 0.40"], ids=lambda name: name.replace(" ", "_"))
-def dialect(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def bench(dialect: str) -> Any:
-    with FakeAirbyte(**DIALECTS[dialect][0]) as server:
-        furnish(server)
-        yield bench_of(dialect, server)
-
-
-@pytest.fixture
-def public() -> Any:
-    with FakeAirbyte(public=True) as server:
-        furnish(server)
-        yield bench_of("public", server)
-
 
 # --- behind Identity-Aware Proxy ---
 

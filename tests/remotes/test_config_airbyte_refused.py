@@ -8,39 +8,16 @@ import pytest
 import yaml
 
 from airflow_elt_provider.errors import ConfigurationError
-from tests.fakes.airbyte import FakeAirbyte
 from tests.fakes.http_fake import Fault
 from tests.remotes.config_airbyte_bench import (
     CONNECTION,
     CRM_FILE,
-    DIALECTS,
     FILE,
     HOME,
     Bench,
-    bench_of,
     document,
-    furnish,
     refer,
 )  # fmt: skip
-
-
-@pytest.fixture(params=["public", "config", "config 0.40"], ids=lambda name: name.replace(" ", "_"))
-def dialect(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def bench(dialect: str) -> Any:
-    with FakeAirbyte(**DIALECTS[dialect][0]) as server:
-        furnish(server)
-        yield bench_of(dialect, server)
-
-
-@pytest.fixture
-def public() -> Any:
-    with FakeAirbyte(public=True) as server:
-        furnish(server)
-        yield bench_of("public", server)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,6 @@ from tests.fakes.http_fake import Fault
 from tests.remotes.config_airbyte_bench import (
     CONNECTION,
     DAILY,
-    DIALECTS,
     ITEMS,
     NUMBER,
     SHOP,
@@ -28,25 +26,6 @@ from tests.remotes.config_airbyte_bench import (
     bench_of,
     furnish,
 )  # fmt: skip
-
-
-@pytest.fixture(params=["public", "config", "config 0.40"], ids=lambda name: name.replace(" ", "_"))
-def dialect(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def bench(dialect: str) -> Any:
-    with FakeAirbyte(**DIALECTS[dialect][0]) as server:
-        furnish(server)
-        yield bench_of(dialect, server)
-
-
-@pytest.fixture
-def public() -> Any:
-    with FakeAirbyte(public=True) as server:
-        furnish(server)
-        yield bench_of("public", server)
 
 
 def test_discovery_and_what_is_accepted_of_it(bench: Bench, dialect: str) -> None:

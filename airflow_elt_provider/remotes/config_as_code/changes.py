@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from airflow_elt_provider.remotes.config_as_code.model import ConfigObject, Key, KindSpec, Tree, Values, joined, split
-from airflow_elt_provider.remotes.config_as_code.schema_lock import Drift, drift
+from airflow_elt_provider.remotes.config_as_code.schema_lock import Drift, drift, spoken
 from airflow_elt_provider.remotes.config_as_code.secret_values import MARK, is_mark
 
 Action = Literal["create", "update", "delete"]
@@ -96,6 +96,14 @@ class DiffResult:
     def equal(self) -> bool:
         """Whether there is no difference."""
         return not self.differences and not any(self.drifts.values())
+
+    def lines(self) -> list[str]:
+        """Return the lines that a person reads."""
+        lines = difference_lines(self.differences)
+        for key, drifts in sorted(self.drifts.items()):
+            if drifts:
+                lines += ["", f"  ~ schema of {key}", *(f"      {spoken(one)}" for one in drifts)]
+        return lines
 
     def to_json(self) -> dict[str, Any]:
         """Return it as XCom and ``--json`` show it."""

@@ -129,18 +129,16 @@ def write_tree(
     :param found: what is in the folder, where it was read a moment ago.
     """
     before, earlier, read = found or earlier_of(folder, kinds, tree.remote)
-    others = earlier.objects.keys() - earlier.within(workspaces).objects.keys()
-    objects = {
-        **{key: earlier.objects[key] for key in others},
-        **{key: _with_references(one, earlier) for key, one in tree.objects.items()},
+    whole = _with_earlier(tree, earlier, workspaces)
+    wanted = files_of(whole, kinds)
+    documents = {
+        f"{path}.yaml" for path in paths_of(sorted(whole.objects), {spec.name: spec for spec in kinds}).values()
     }
-    locks = {**{key: lock for key, lock in earlier.locks.items() if key in objects}, **tree.locks}
-    wanted = files_of(Tree(tree.remote, objects, locks), kinds)
-    changed = [path for path, content in wanted.items() if before.get(path) != content]
-    own = {
-        f"{path}.yaml" for path in paths_of(sorted({*objects, *locks}), {spec.name: spec for spec in kinds}).values()
-    }
-    changed = [path for path in changed if not (path in own & read and _says(before[path], wanted[path]))]
+    kept = documents & read
+    changed = [
+        path for path, content in wanted.items()
+        if before.get(path) != content and not (path in kept and _says(before[path], content))
+    ]  # fmt: skip
     stale = sorted(read - wanted.keys())
     if changed or stale or before.get(HEAD) != _head(tree.remote, complete=True):
         folder.write(HEAD, _head(tree.remote, complete=False))
@@ -150,11 +148,21 @@ def write_tree(
             folder.remove(path)
         for path in changed:
             folder.write(path, wanted[path])
-        for path in stale:
-            if path not in twins:
-                folder.remove(path)
+        for path in (path for path in stale if path not in twins):
+            folder.remove(path)
         folder.write(HEAD, _head(tree.remote, complete=True))
     return Written(changed, stale, len(wanted) - len(changed))
+
+
+def _with_earlier(tree: Tree, earlier: Tree, workspaces: Sequence[str] | None) -> Tree:
+    """Return a tree with what stays of an earlier one: other workspaces, references and locks."""
+    others = earlier.objects.keys() - earlier.within(workspaces).objects.keys()
+    objects = {
+        **{key: earlier.objects[key] for key in others},
+        **{key: _with_references(one, earlier) for key, one in tree.objects.items()},
+    }
+    locks = {**{key: lock for key, lock in earlier.locks.items() if key in objects}, **tree.locks}
+    return Tree(tree.remote, objects, locks)
 
 
 def _says(content: bytes, wanted: bytes) -> bool:

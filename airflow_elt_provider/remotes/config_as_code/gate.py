@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from airflow_elt_provider.errors import ConfigurationError, SchemaDriftError
 from airflow_elt_provider.remotes.config_as_code.file_paths import possible_paths
@@ -19,15 +19,13 @@ from airflow_elt_provider.remotes.config_as_code.schema_lock import (
     SchemaLock,
     drift,
     drift_table,
+    listing,
 )
 from airflow_elt_provider.remotes.config_as_code.server import ConfigServer, Discovered, spec_of
 from airflow_elt_provider.remotes.config_as_code.yaml_text import loaded
 from airflow_elt_provider.remotes.flow import Call, Flow, Pause
 
 log = logging.getLogger(__name__)
-
-_SHOWN: Final = 10
-"""Changes that an error lists; the log has all."""
 
 
 @dataclass(frozen=True)
@@ -83,22 +81,6 @@ class Checked:
                 f"The schema of {self.owner} is not as {self.lock} has it: {listing(self.failing)}.",
                 hint=f"mend the source; or accept it ({accept}); or let on_schema_drift say what may change",
             )
-
-
-def listing(drifts: Sequence[Drift]) -> str:
-    """Return differences as a part of a sentence."""
-    more = f"; and {len(drifts) - _SHOWN} more" if len(drifts) > _SHOWN else ""
-    return "; ".join(map(spoken, drifts[:_SHOWN])) + more
-
-
-def spoken(one: Drift) -> str:
-    """Return a difference for a person, in one line."""
-    place = f"{one.stream}.{one.field}" if one.field and one.kind != "key_changed" else one.stream
-    change = " -> ".join(text or "none" for text in (one.old, one.new))
-    if one.kind == "key_changed":
-        return f"{one.field} changed: {place} ({change})"
-    told = change if one.kind == "type_changed" else one.new or one.old
-    return f"{one.kind.replace('_', ' ')}: {place} ({told})"
 
 
 @dataclass(frozen=True)

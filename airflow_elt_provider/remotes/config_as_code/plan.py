@@ -175,6 +175,16 @@ class Plan:
             said = str(error)
         raise ConfigurationError(f"{place} is no plan: {said}.", hint="make one with `elt remote plan --out`")
 
+    def refuse_deletes(self, remedy: str) -> None:
+        """Refuse a plan that somebody made who allowed to delete.
+
+        :param remedy: how that is allowed here, too.
+        :raises ConfigurationError: where it deletes anything.
+        """
+        gone = [str(one.key) for one in self.changes if one.action == "delete"]
+        if gone:
+            raise ConfigurationError(f"The plan deletes {', '.join(gone)}.", hint=remedy)
+
     def refuse_new_workspaces(self) -> None:
         """Refuse to make whole workspaces where nobody has looked at the plan.
 

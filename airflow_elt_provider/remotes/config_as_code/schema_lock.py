@@ -20,6 +20,8 @@ DEFAULT: Final[Mapping[DriftClass, Reaction]] = {
     "stream_added": "warn", "stream_removed": "fail",
 }  # fmt: skip
 """What would lose rows or columns fails; what is only new is said."""
+_SHOWN: Final = 10
+"""Changes that an error lists; the log has all."""
 UNKNOWN: Final = "unknown"
 """The type of a field of which the server tells the name alone; it equals every other."""
 
@@ -145,6 +147,22 @@ def drift(lock: SchemaLock, found: SchemaLock, selected: Collection[str] | None 
 def _is_name_alone(one: LockedStream, other: LockedStream) -> bool:
     """Whether nothing but its name was told of a stream, by a server that tells no types: it is not synced."""
     return one == LockedStream({}) and set(other.fields.values()) == {UNKNOWN}
+
+
+def listing(drifts: Sequence[Drift]) -> str:
+    """Return differences as a part of a sentence."""
+    more = f"; and {len(drifts) - _SHOWN} more" if len(drifts) > _SHOWN else ""
+    return "; ".join(map(spoken, drifts[:_SHOWN])) + more
+
+
+def spoken(one: Drift) -> str:
+    """Return a difference for a person, in one line."""
+    place = f"{one.stream}.{one.field}" if one.field and one.kind != "key_changed" else one.stream
+    change = " -> ".join(text or "none" for text in (one.old, one.new))
+    if one.kind == "key_changed":
+        return f"{one.field} changed: {place} ({change})"
+    told = change if one.kind == "type_changed" else one.new or one.old
+    return f"{one.kind.replace('_', ' ')}: {place} ({told})"
 
 
 def drift_table(drifts: Sequence[Drift], policy: DriftPolicy) -> str:

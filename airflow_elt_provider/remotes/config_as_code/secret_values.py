@@ -226,6 +226,24 @@ def settled(wanted: Any, present: Any) -> Any:
     return wanted
 
 
+def extra_at(extra: Any, key: str) -> Any:
+    """Return what ``conn:<id>.extra.<key>`` finds: a key may have dots in it, or lead further down; None for nothing.
+
+    >>> extra_at({"a.b": 1, "c": {"d": 2}}, "c.d")
+    2
+
+    :param key: "" for all of it.
+    """
+    if not key:
+        return extra or None
+    if not isinstance(extra, Mapping):
+        return None
+    if key in extra:
+        return extra[key]
+    first, dot, rest = key.partition(".")
+    return extra_at(extra.get(first), rest) if dot else None
+
+
 def resolved(value: Any, lookup: Lookup) -> Any:
     """Return values with a :class:`Secret` in the place of every reference; ``not exported`` stays marked."""
     if is_mark(value):
